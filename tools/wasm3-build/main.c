@@ -1,0 +1,110 @@
+/* wasm3-build: from a wasm module to C, if the module may be part of the hypervisor. See README.md. */
+#include "wasm3-build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: wasm3-build MODULE.wasm --out FILE.c --name NAME [option...]\n"
+    "       wasm3-build --list-ops [MODULE.wasm]\n"
+    "\n"
+    "Checks a WebAssembly module, prints what it is made of, and writes it as C.\n"
+    "\n"
+    "  --out FILE.c        the C to write; written whole or not at all\n"
+    "  --name NAME         prefix of every symbol: export `enter` becomes NAME_enter\n"
+    "  --map FILE.map      asc's source map, for #line and for messages\n"
+    "  --include HEADER    a header for the C to include, which defines the imports; may be repeated\n"
+    "  --allow A,B,C       refuse imports of any other module; \"\" allows none\n"
+    "  --allow-recursion   do not refuse cycles in the call graph\n"
+    "  --list-ops          print the operations that can be translated, or those that a module uses, with their number\n";
+
+struct Options {
+    const char *module, *out, *name, *map, *allow;
+    const char **includes;
+    u32 include_count;
+    bool allow_recursion, list_operations;
+};
+
+static struct Options read_options(int count, char **arguments) {
+    struct Options options = {0};
+    for (int i = 1; i < count; i++) {
+        const char *option = arguments[i];
+        if (!strcmp(option, "--help")) {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        if (!strcmp(option, "--allow-recursion")) options.allow_recursion = true;
+        else if (!strcmp(option, "--list-ops")) options.list_operations = true;
+        else if (*option != '-') {
+            if (options.module) die("two modules given, %s and %s; expected one", options.module, option);
+            options.module = option;
+        } else {
+            const char *value = arguments[i + 1];
+            if (i + 1 == count) value = NULL;
+            else i++;
+            const char **target = NULL;
+            if (!strcmp(option, "--out")) target = &options.out;
+            else if (!strcmp(option, "--name")) target = &options.name;
+            else if (!strcmp(option, "--map")) target = &options.map;
+            else if (!strcmp(option, "--allow")) target = &options.allow;
+            else if (!strcmp(option, "--include")) {
+                options.includes = grow(options.includes, options.include_count, sizeof *options.includes);
+                target = &options.includes[options.include_count++];
+            } else die("unknown option %s; expected one that --help lists", option);
+            if (!value) die("%s: expected a value after it", option);
+            *target = value;
+        }
+    }
+    if (options.list_operations) return options;
+    if (!options.module || !options.out || !options.name) die("expected MODULE.wasm, --out FILE.c and --name NAME; see --help");
+    const char *symbol = sanitise(options.name);
+    if (strcmp(symbol, options.name) || !*symbol || (*symbol >= '0' && *symbol <= '9'))
+        die("--name %s: expected a C identifier of letters, digits and single underscores", options.name);
+    return options;
+}
+
+static void print_operations(bool used_only) {
+    for (u32 i = 0; i < operation_count; i++) {
+        const struct Operation *operation = &operations[i];
+        if (!operation->statement) continue;
+        if (!used_only) printf("%s\n", operation->name);
+        else if (operation->uses) printf("%s %u\n", operation->name, operation->uses);
+    }
+}
+
+/* Ends the run if anything was refused: later stages count on what earlier ones have checked. */
+static void stop_if_refused(const struct Module *module) {
+    if (!module->refusals) return;
+    fflush(stdout);
+    exit(1);
+}
+
+int main(int count, char **arguments) {
+    struct Options options = read_options(count, arguments);
+    if (options.list_operations && !options.module) {
+        print_operations(false);
+        return 0;
+    }
+    struct Module module = {.path = options.module};
+    module.bytes = read_file(options.module, &module.size);
+    if (options.map) read_source_map(&module, options.map);
+    read_sections(&module);
+    if (!options.list_operations) print_listing(&module, options.name);
+    if (options.allow) check_imports(&module, options.allow);
+    stop_if_refused(&module);
+    compile_functions(&module);
+    check_state(&module);
+    if (!options.allow_recursion) check_recursion(&module);
+    stop_if_refused(&module);
+    if (options.list_operations) {
+        print_operations(true);
+        return 0;
+    }
+    struct Writer writer = {.out = options.out};
+    name_symbols(&module, options.name);
+    stop_if_refused(&module);
+    write_module(&writer, &module, options.name, options.includes, options.include_count);
+    write_file(options.out, &writer.text);
+    return 0;
+}

@@ -1,0 +1,188 @@
+/* What the files of wasm3-build share: the model of one module, from its bytes to the C that is written.
+ * The tool runs once and exits, so nothing is ever freed. */
+#ifndef WASM3_BUILD_H
+#define WASM3_BUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define NONE UINT32_MAX
+
+/* Stack height, and locals with parameters, of one function. wasm3's own limit is set higher (see the Makefile): it does
+ * not check every push, but leaves a trace of each, and wasm3.c refuses a function whose trace passes this. */
+#define MAX_STACK_HEIGHT 2000
+
+/* ---- text.c: strings, growing text, the end of the run ---- */
+
+struct Text {
+    char *chars; /* always NUL-terminated */
+    size_t length, capacity;
+};
+
+void *allocate(size_t bytes);                          /* zeroed */
+void *grow(void *array, size_t count, size_t size);    /* room for one more element after `count`; zeroed */
+char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void append(struct Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+u8 *read_file(const char *path, size_t *size);
+void write_file(const char *path, const struct Text *text); /* whole or not at all */
+_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- the model ---- */
+
+/* Value types are one letter each, as in the names of C variables: w is 32 bits wide, x is 64, f is any other. */
+struct Type {
+    const char *parameters, *results;
+    u32 id; /* index of the first equal type: what an indirect call compares */
+};
+
+/* One operation of wasm3, a row of operations.h. */
+enum Kind { PLAIN, ENTRY, LOOP, BRANCH, TABLE, CALL, CALL_LATER, CALL_INDIRECT, RETURN };
+enum Flow { NEXT, STOP };
+
+struct Operation {
+    const void *address;
+    const char *name, *words;
+    char operand, result;
+    enum Flow flow;
+    const char *statement;
+    enum Kind kind;
+    u32 uses; /* in this module */
+};
+
+enum { MAX_WORDS = 4 };
+
+struct Instruction {
+    struct Operation *operation;
+    u32 wasm_offset;      /* of the wasm instruction it came from, in the module's bytes; NONE if unknown */
+    bool labelled;        /* some branch comes here */
+    u32 then;             /* instruction that follows, when it is not the next in the array; else NONE */
+    u64 words[MAX_WORDS]; /* decoded operands; branch targets are instruction numbers */
+    u64 *targets;         /* TABLE only: instruction numbers */
+    u32 target_count;     /* TABLE only, the default included */
+    u32 callee;           /* CALL: function. CALL_INDIRECT: type */
+    u32 frame;            /* CALL*: the result's slot; the arguments follow */
+};
+
+struct Function {
+    const char *name;   /* from the name section; else its export or import name; else function[n] */
+    const char *symbol; /* in C */
+    const char *import_module, *import_field; /* NULL unless imported */
+    const struct Type *type;
+    bool exported;
+    const u8 *body, *body_end; /* NULL if imported */
+    u32 local_count;           /* without parameters */
+
+    struct Instruction *code; /* NULL if imported or refused */
+    u32 code_count;
+    u32 constant_first, constant_count; /* slots that hold constants */
+    const u64 *constants;
+};
+
+struct Export {
+    const char *name, *symbol; /* the symbol of functions only */
+    u8 kind; /* 0 function, 1 table, 2 memory, 3 global */
+    u32 index;
+};
+
+struct Global {
+    const char *name;
+    char type;
+    bool mutable;
+    u64 value; /* initial, and of a constant global the only one */
+};
+
+struct Segment {
+    u32 offset, length;
+    const u8 *bytes;
+};
+
+struct Mapping {
+    u32 wasm_offset;
+    u32 source; /* NONE: the compiler says that this has no place in a source */
+    u32 line;
+};
+
+struct Module {
+    const char *path;
+    const u8 *bytes;
+    size_t size;
+
+    struct Type *types;
+    struct Function *functions; /* imports first */
+    struct Export *exports;
+    struct Global *globals;
+    struct Segment *segments;
+    u32 *table; /* function numbers; NONE is a null entry */
+    u32 type_count, function_count, import_count, export_count, global_count, segment_count, table_size;
+    u32 pages; /* of memory, 64 KiB each */
+    u32 start_function;
+    bool has_names;
+
+    const char **sources; /* source map; NULL without one */
+    struct Mapping *mappings;
+    u32 source_count, mapping_count;
+
+    u32 refusals;
+};
+
+/* ---- sections.c ---- */
+
+/* Reads everything but the instructions, and refuses what wasm3 would misread or could not represent. */
+void read_sections(struct Module *module);
+
+/* ---- sourcemap.c ---- */
+
+void read_source_map(struct Module *module, const char *path);
+
+/* The last place in the sources at or before an instruction, within its function. False if none is known.
+ * An offset of NONE asks for the function's first place. */
+bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, const char **file, u32 *line);
+
+/* ---- wasm3.c: the only file that knows wasm3's structures ---- */
+
+extern struct Operation operations[];
+extern const u32 operation_count;
+
+/* Lets wasm3 compile each function, then decodes its operations into `code`. What wasm3 cannot do is refused by name. */
+void compile_functions(struct Module *module);
+
+/* ---- gate.c ---- */
+
+/* Prints one line on stderr and counts it. `function` may be NULL, `wasm_offset` NONE. */
+void refuse(struct Module *module, const struct Function *function, u32 wasm_offset, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+void print_listing(const struct Module *module, const char *name);
+void check_imports(struct Module *module, const char *allowed);
+void check_state(struct Module *module); /* mutable globals, heap, start function */
+void check_recursion(struct Module *module);
+
+/* ---- symbols.c ---- */
+
+/* Gives each function its C name: `<name>_<export>` for exports, import's `<module>_<field>`, else its readable name. */
+void name_symbols(struct Module *module, const char *name);
+char *sanitise(const char *text);
+
+/* ---- function.c, module.c: writing C ---- */
+
+/* Writes C and keeps count of lines, so that `#line` can return to the generated file itself. */
+struct Writer {
+    struct Text text;
+    const char *file;    /* that the next line of C belongs to; NULL: the generated file */
+    u32 line;
+    const char *out;     /* name of the generated file */
+    size_t counted;      /* characters of `text` in which newlines have been counted */
+    u32 newlines;
+};
+
+void place(struct Writer *writer, const char *file, u32 line); /* what follows belongs to this line of that file */
+void append_signature(struct Text *text, const struct Type *type, const char *symbol);
+void write_function(struct Writer *writer, const struct Module *module, const struct Function *function, const char *name);
+void write_module(struct Writer *writer, const struct Module *module, const char *name, const char **includes, u32 include_count);
+
+#endif

@@ -1,0 +1,74 @@
+/** The Bochs driver: VT-x (and SVM) in software, and every instruction counted. */
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { bochsConfig } from "./bochs-config.ts";
+import { BochsDebugger, commandPipe } from "./bochs-debugger.ts";
+import { BochsLog } from "./bochs-log.ts";
+import { Child } from "./child.ts";
+import { Emulator, listenSerial, type SerialPorts } from "./emulator.ts";
+import { Refusal } from "./errors.ts";
+import type { Machine, MachineEnd, MachineOptions } from "./machine.ts";
+import { RunDirectory } from "./run-directory.ts";
+import { dumpVgaText, vgaText } from "./vga-text.ts";
+
+export async function startBochs(options: MachineOptions): Promise<Machine> {
+  if (options.firmware === "uefi") throw new Refusal("Bochs has no UEFI firmware: use a QEMU machine");
+  const directory = new RunDirectory("bochs");
+  const serial = await listenSerial(directory, "tcp");
+  const config = bochsConfig({ ...options, image: resolve(options.image) }, [
+    tcpPort(serial[0]),
+    tcpPort(serial[1]),
+  ]);
+  writeFileSync(directory.file("bochsrc"), config);
+  const commands = commandPipe(directory.file("commands"));
+  const child = new Child("bochs", ["-q", "-f", "bochsrc"], {
+    cwd: directory.path,
+    logFile: directory.file("bochs.log"),
+    stdin: commands,
+  });
+  return new Bochs(directory, child, serial, options.noReboot ?? false, commands);
+}
+
+class Bochs extends Emulator {
+  private readonly debugger: BochsDebugger;
+  private readonly log = new BochsLog();
+
+  constructor(
+    directory: RunDirectory,
+    child: Child,
+    serial: SerialPorts,
+    noReboot: boolean,
+    commands: number,
+  ) {
+    super("bochs", directory, child, serial, noReboot);
+    this.debugger = new BochsDebugger(child, commands);
+    createInterface(child.stderr).on("line", (line) => {
+      if (this.log.add(line) === "reset") this.resetHappened();
+    });
+  }
+
+  monitor(command: string): Promise<string> {
+    return this.debugger.run(command);
+  }
+
+  async screenshot(): Promise<string> {
+    return vgaText(await this.monitor(dumpVgaText));
+  }
+
+  async ticks(): Promise<bigint | undefined> {
+    const answer = /ptime: (\d+)/.exec(await this.monitor("ptime"));
+    return answer ? BigInt(answer[1]!) : this.log.ticks; // it may have ended just now
+  }
+
+  protected explainEnd(status: string): MachineEnd {
+    const { ticks } = this.log;
+    if (this.log.poweredOff) return { cause: "powered off", detail: "powered off", ticks };
+    return { cause: "failed", detail: `Bochs ended (${status}): ${this.log.reason()}`, ticks };
+  }
+}
+
+function tcpPort(port: SerialPorts[number]): number {
+  if (!("port" in port.address)) throw new Error("a TCP port was asked for");
+  return port.address.port;
+}

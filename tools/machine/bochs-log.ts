@@ -6,33 +6,43 @@ const entry = /^(\d{11,})([iepd])\[(.{6})\] ?(.*)$/;
 /** What Bochs calls a panic when a guest only switches off: ACPI S5, or "Shutdown" written to port 0x8900. */
 const powerOff = /ACPI control: soft power off|Shutdown port: shutdown requested/;
 
-/** Linux reads MSRs that Bochs lacks at every timer tick and logs each time. */
-const noise = /: Unknown register 0x/;
+/** MSRs that Bochs lacks and Linux reads at every timer tick; our own use of the debugger. */
+const noise = /: Unknown register 0x|Ctrl-C detected in signal handler/;
+
+/** The registers, which it prints before a panic and again after it. */
+const registers = /^(\| |[CS]S\.mode|EFER  |CPU is in)/;
 
 export class BochsLog {
   /** The time of the last line, in instructions. */
   ticks = 0n;
   poweredOff = false;
   private resets = 0;
-  private panicked = false;
+  private panic: string | undefined;
   private last: string[] = [];
+  private state: string[] = [];
 
   /** Takes the next line; says "reset" if the guest has reset the machine (the first reset is the power-on). */
   add(line: string): "reset" | undefined {
-    const [, ticks, severity, , text] = entry.exec(line) ?? [];
+    const [, ticks, severity, device, text] = entry.exec(line) ?? [];
     if (ticks !== undefined) this.ticks = BigInt(ticks);
     const message = text ?? line;
     if (message === "" || noise.test(message)) return undefined;
     this.poweredOff ||= powerOff.test(message);
-    // The registers follow a panic: everything is kept then. Before, the last few lines are.
-    this.last.push(line);
-    if (!this.panicked && this.last.length > 12) this.last.shift();
-    this.panicked ||= severity === "p";
+    if (severity === "p") {
+      this.panic ??= `${device!.trim()}: ${message.replace(">>PANIC<< ", "")}`;
+      this.state = [];
+    } else if (registers.test(message)) {
+      this.state.push(message);
+    } else if (this.panic === undefined) {
+      this.last.push(message);
+      if (this.last.length > 8) this.last.shift();
+    }
     return message.startsWith("bx_pc_system_c::Reset(") && this.resets++ > 0 ? "reset" : undefined;
   }
 
-  /** The end of the log, for a person to read. */
+  /** Why it ended, for a person to read. */
   reason(): string {
-    return `its log ends\n${this.last.slice(0, 80).join("\n")}`;
+    const before = `its log before that:\n${this.last.join("\n")}`;
+    return this.panic === undefined ? before : `${this.panic}\n${this.state.join("\n")}\n${before}`;
   }
 }

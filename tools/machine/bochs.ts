@@ -61,7 +61,7 @@ class Bochs extends Emulator {
     return answer ? BigInt(answer[1]!) : this.log.ticks; // it may have ended just now
   }
 
-  protected explainEnd(status: string): MachineEnd {
+  protected async explainEnd(status: string): Promise<MachineEnd> {
     const { ticks } = this.log;
     if (this.log.poweredOff) return { cause: "powered off", detail: "powered off", ticks };
     return { cause: "failed", detail: `Bochs ended (${status}): ${this.log.reason()}`, ticks };

@@ -27,7 +27,7 @@ export abstract class Emulator implements Machine {
   abstract ticks(): Promise<bigint | undefined>;
 
   /** Why the emulator ended by itself, `status` being its exit status in words. */
-  protected abstract explainEnd(status: string): MachineEnd;
+  protected abstract explainEnd(status: string): Promise<MachineEnd>;
 
   onReset(listener: () => void): void {
     this.resetListeners.add(listener);
@@ -60,7 +60,7 @@ export abstract class Emulator implements Machine {
   private async watch(): Promise<MachineEnd> {
     const status = await this.child.ended;
     await Promise.all(this.serial.map((port) => port.drained()));
-    const explained = this.explainEnd(status);
+    const explained = await this.explainEnd(status);
     const end =
       this.stopped === undefined ? explained : { ...explained, cause: this.stopped, detail: this.stopped };
     if (end.cause === "failed") end.detail += `\nIts logs are in ${this.keepLogs()}/`;

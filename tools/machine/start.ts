@@ -1,13 +1,8 @@
 /** Starts a machine of any kind. */
 import { startBochs } from "./bochs.ts";
-import { Refusal } from "./errors.ts";
 import type { Machine, MachineKind, MachineOptions } from "./machine.ts";
+import { startQemu } from "./qemu.ts";
 
 export async function startMachine(kind: MachineKind, options: MachineOptions): Promise<Machine> {
-  switch (kind) {
-    case "bochs":
-      return startBochs(options);
-    default:
-      throw new Refusal(`${kind} is not supported yet`);
-  }
+  return kind === "bochs" ? startBochs(options) : startQemu(kind, options);
 }

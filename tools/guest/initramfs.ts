@@ -41,6 +41,9 @@ export async function makeInitramfs(extra: readonly CpioEntry[] = []): Promise<B
     // What process 1 starts with, before devtmpfs is mounted.
     { kind: "character device", path: "dev/console", major: 5, minor: 1 },
     { kind: "character device", path: "dev/null", major: 1, minor: 3, mode: 0o666 },
+    // The names that ls and id show.
+    { kind: "file", path: "etc/passwd", data: Buffer.from("root::0:0:root:/root:/bin/sh\n") },
+    { kind: "file", path: "etc/group", data: Buffer.from("root:x:0:\n") },
     { kind: "file", path: "init", mode: 0o755, data: readFileSync(join(here, "init")) },
     { kind: "file", path: "bin/busybox", mode: 0o755, data: readFileSync(busybox) },
     ...links.map((path): CpioEntry => ({ kind: "symlink", path, target: "/bin/busybox" })),

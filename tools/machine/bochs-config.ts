@@ -9,6 +9,9 @@ export const defaultModel = "broadwell_ult";
  */
 export const instructionsPerSecond = 50_000_000;
 
+/** MiB of our memory that Bochs may take; what the machine has beyond that it keeps in a file. */
+const largestHostMemory = 2048;
+
 export function bochsConfig(options: MachineOptions, serialPorts: readonly [number, number]): string {
   const [com1, com2] = serialPorts;
   const cpu = [
@@ -27,7 +30,7 @@ display_library: rfb, options="timeout=0"
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: ${cpu.join(", ")}
-memory: guest=${options.memory}, host=${options.memory}
+memory: guest=${options.memory}, host=${Math.min(options.memory, largestHostMemory)}
 clock: sync=none, time0=1700000000, rtc_sync=0
 boot: cdrom
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14

@@ -123,7 +123,7 @@ static u32 add_instruction(struct Walk *walk, pc_t pc) {
 
 /* Goes through plain branches, so that a target is always an operation that does something. */
 static pc_t follow_branches(pc_t pc) {
-    while (*pc == (void *)op_Branch) pc = pc[1];
+    for (; *pc == (void *)op_Branch; pc = pc[1]) find_operation(*pc)->uses++;
     return pc;
 }
 

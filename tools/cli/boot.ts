@@ -1,0 +1,153 @@
+/** One boot from the request to its end: build, guest, image, machine, session. */
+import { spawn } from "node:child_process";
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { makeInitramfs } from "../guest/initramfs.ts";
+import { fetchKernel } from "../guest/kernels.ts";
+import type { Boot } from "../image/grub.ts";
+import { makeIso } from "../image/iso.ts";
+import { MachineFailure, Refusal } from "../machine/errors.ts";
+import type { Machine } from "../machine/machine.ts";
+import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
+import { startMachine } from "../machine/start.ts";
+import { ConsoleOutput } from "./console-output.ts";
+import { checkGuest, machineMemory, type Request } from "./request.ts";
+import { Session } from "./session.ts";
+import { stage } from "./stages.ts";
+import { Status } from "./status.ts";
+import { summary } from "./summary.ts";
+import { attachTerminal, escapeName } from "./terminal.ts";
+import { typeInto } from "./typist.ts";
+
+const hypervisor = join(projectDirectory, "build/typevisor.elf");
+const lineTable = join(projectDirectory, "build/typevisor.lines");
+
+interface Guest {
+  kernel: string;
+  initrd: string | undefined;
+}
+
+export async function boot(request: Request): Promise<Status> {
+  process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
+  const directory = new RunDirectory("boot");
+  try {
+    if (!request.bare) await stage("Build the hypervisor", ({ progress }) => build(progress));
+    const guest = await stage("Get the guest", async ({ title }) => {
+      const found = await getGuest(request, directory);
+      title(`Guest: ${basename(found.kernel)}, ${request.memory} MiB`);
+      return found;
+    });
+    const image = directory.file("image.iso");
+    await stage("Make the boot image", () => makeImage(image, request, guest));
+    await using machine = await stage(`Start ${request.machine}`, () =>
+      startMachine(request.machine, {
+        image,
+        memory: machineMemory(request),
+        cpu: request.cpu,
+        // Without a hypervisor a reset of the machine is the guest's; with one it is a failure.
+        noReboot: !request.bare || !request.reboot,
+      }),
+    );
+    return await follow(machine, request);
+  } finally {
+    directory.remove();
+  }
+}
+
+async function build(progress: (line: string) => void): Promise<void> {
+  const script = join(projectDirectory, "scripts/build");
+  if (!existsSync(script)) throw new Refusal("scripts/build is missing: is this a whole checkout?");
+  const child = spawn(script, [], { cwd: projectDirectory, stdio: ["ignore", "pipe", "pipe"] });
+  const last: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface(stream).on("line", (line) => {
+      progress(line);
+      last.push(line);
+      if (last.length > 20) last.shift();
+    });
+  }
+  const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
+  if (status !== 0) throw new MachineFailure(`scripts/build failed:\n${last.join("\n")}`);
+}
+
+async function getGuest(request: Request, directory: RunDirectory): Promise<Guest> {
+  const kernel = request.kernel ?? (await fetchKernel(request.guest));
+  let initrd = request.initrd === "none" ? undefined : request.initrd;
+  if (request.initrd === undefined) {
+    initrd = directory.file("initramfs.cpio");
+    writeFileSync(initrd, await makeInitramfs());
+  }
+  const source = request.kernel === undefined ? "kernel" : "--kernel";
+  checkGuest(request, source, kernel, initrd === undefined ? 0 : statSync(initrd).size);
+  return { kernel, initrd };
+}
+
+/** The image's files and what GRUB does with them. The texts after the names are what the hypervisor reads. */
+async function makeImage(output: string, request: Request, { kernel, initrd }: Guest): Promise<void> {
+  const files = new Map([["/boot/kernel0", kernel]]);
+  if (initrd !== undefined) files.set("/boot/initrd0", initrd);
+  const plan: Boot = request.bare
+    ? {
+        kind: "bare",
+        kernel: { path: "/boot/kernel0", text: request.append },
+        initrd: initrd && "/boot/initrd0",
+      }
+    : {
+        kind: "typevisor",
+        hypervisor: { path: "/boot/typevisor", text: hypervisorText(request) },
+        modules: [],
+      };
+  if (plan.kind === "typevisor") {
+    const modules = [
+      { path: "/boot/kernel0", text: `kernel memory=${request.memory}M -- ${request.append}` },
+    ];
+    if (initrd !== undefined) modules.push({ path: "/boot/initrd0", text: "initrd" });
+    if (existsSync(lineTable)) {
+      files.set("/boot/typevisor.lines", lineTable);
+      modules.push({ path: "/boot/typevisor.lines", text: "lines" });
+    }
+    plan.modules = modules;
+    files.set("/boot/typevisor", hypervisor);
+  }
+  await makeIso(output, plan, files);
+}
+
+function hypervisorText(request: Request): string {
+  const reboot = request.reboot ? "yes" : "no";
+  return `console=com2,115200 vmconsole=com1,115200 reboot=${reboot} ${request.hypervisorOptions}`.trim();
+}
+
+/** Follows the machine to its end, the user's terminal or piped input attached. */
+async function follow(machine: Machine, request: Request): Promise<Status> {
+  const begin = performance.now();
+  const [console] = machine.serial;
+  const output = new ConsoleOutput(console);
+  const session = new Session(machine, {
+    bare: request.bare,
+    until: request.until,
+    timeout: request.timeout,
+    onLog: (line) => {
+      if (request.log) process.stderr.write(`${line}\n`);
+    },
+  });
+  const typing = process.stdin.isTTY !== true;
+  if (typing) void typeInto(console, process.stdin, request.ready);
+  await stage("Load by firmware and GRUB", () => session.loaded);
+  const attached = !typing && request.until === undefined;
+  if (attached) process.stderr.write(`Your terminal is the guest's console now; ${escapeName} leaves.\n`);
+  output.begin();
+  const detach = attached ? attachTerminal(console, () => session.leave()) : () => {};
+
+  const outcome = await session.outcome;
+  detach();
+  process.stdin.destroy();
+  output.end();
+  const ticks = await machine.ticks();
+  const troubled = ![Status.Success, Status.Reset].includes(outcome.status as 0 | 4);
+  const logs = troubled ? machine.keepLogs() : undefined;
+  await machine.stop();
+  const seconds = (performance.now() - begin) / 1000;
+  process.stderr.write(summary({ ...outcome, machine: machine.kind, seconds, ticks, logs }));
+  return outcome.status;
+}

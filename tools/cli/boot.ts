@@ -3,8 +3,9 @@ import { spawn } from "node:child_process";
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
-import { makeInitramfs } from "../guest/initramfs.ts";
-import { fetchKernel } from "../guest/kernels.ts";
+import { fetchFile, findFile, type PackageFile } from "../guest/debian.ts";
+import { busyboxFile, makeInitramfs } from "../guest/initramfs.ts";
+import { kernels } from "../guest/kernels.ts";
 import type { Boot } from "../image/grub.ts";
 import { makeIso } from "../image/iso.ts";
 import { MachineFailure, Refusal } from "../machine/errors.ts";
@@ -29,15 +30,12 @@ interface Guest {
 }
 
 export async function boot(request: Request): Promise<Status> {
-  process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
   const directory = new RunDirectory("boot");
   try {
+    const guest = await getGuest(request, directory);
+    process.stderr.write(`Guest: ${basename(guest.kernel)} with ${request.memory} MiB.\n`);
+    process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
     if (!request.bare) await stage("Build the hypervisor", ({ progress }) => build(progress));
-    const guest = await stage("Get the guest", async ({ title }) => {
-      const found = await getGuest(request, directory);
-      title(`Guest: ${basename(found.kernel)}, ${request.memory} MiB`);
-      return found;
-    });
     const image = directory.file("image.iso");
     await stage("Make the boot image", () => makeImage(image, request, guest));
     await using machine = await stage(`Start ${request.machine}`, () =>
@@ -71,16 +69,22 @@ async function build(progress: (line: string) => void): Promise<void> {
   if (status !== 0) throw new MachineFailure(`scripts/build failed:\n${last.join("\n")}`);
 }
 
+/** Kernel and initrd, checked. Says nothing unless something has to be downloaded. */
 async function getGuest(request: Request, directory: RunDirectory): Promise<Guest> {
-  const kernel = request.kernel ?? (await fetchKernel(request.guest));
+  const kernel = request.kernel ?? (await getFile(kernels[request.guest]));
   let initrd = request.initrd === "none" ? undefined : request.initrd;
   if (request.initrd === undefined) {
+    await getFile(busyboxFile);
     initrd = directory.file("initramfs.cpio");
     writeFileSync(initrd, await makeInitramfs());
   }
   const source = request.kernel === undefined ? "kernel" : "--kernel";
   checkGuest(request, source, kernel, initrd === undefined ? 0 : statSync(initrd).size);
   return { kernel, initrd };
+}
+
+async function getFile(file: PackageFile): Promise<string> {
+  return (await findFile(file)) ?? stage(`Download Debian's ${file.package}`, () => fetchFile(file));
 }
 
 /** The image's files and what GRUB does with them. The texts after the names are what the hypervisor reads. */

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { checkFit, type KernelImage, readKernel } from "../guest/bzimage.ts";
 import type { KernelName } from "../guest/kernels.ts";
+import { checkCommandLine } from "../image/grub.ts";
 import { chooseMachine } from "../machine/available.ts";
 import { Refusal } from "../machine/errors.ts";
 import type { MachineKind } from "../machine/machine.ts";
@@ -54,6 +55,8 @@ export function checkRequest(options: Options): Request {
     initrd: options.initrd,
     append: /\bconsole=/.test(options.append) ? options.append : `${guestConsole} ${options.append}`.trim(),
   };
+  checkCommandLine("--append", request.append, request.bare ? "bare" : "typevisor");
+  checkCommandLine("--hypervisor-options", request.hypervisorOptions, "typevisor");
   if (request.until === "") throw new Refusal("--until: the text is empty");
   if (request.ready === "") throw new Refusal("--ready: the text is empty");
   const initrdSize =

@@ -11,14 +11,20 @@ export interface Stage {
 /** Runs one stage and returns what it returns. A stage that fails is marked so; who catches the error says why. */
 export async function stage<T>(title: string, work: (stage: Stage) => Promise<T>): Promise<T> {
   const logger = new ListrLogger({ processOutput: new ProcessOutput(process.stderr, process.stderr) });
-  let result: T | undefined;
+  let result: { value: T } | { error: unknown } | undefined;
   const task = {
     title,
     task: async (_: unknown, wrapper: { title?: string; output?: string }): Promise<void> => {
-      result = await work({
-        title: (text) => (wrapper.title = text),
-        progress: (text) => (wrapper.output = text),
-      });
+      try {
+        const value = await work({
+          title: (text) => (wrapper.title = text),
+          progress: (text) => (wrapper.output = text),
+        });
+        result = { value };
+      } catch (error) {
+        result = { error };
+        throw new Error("see below");
+      }
     },
   };
   const common = { registerSignalListeners: false } as const; // exit-hooks.ts does what has to be done
@@ -28,6 +34,8 @@ export async function stage<T>(title: string, work: (stage: Stage) => Promise<T>
         rendererOptions: { logger, timer: PRESET_TIMER, showErrorMessage: false },
       })
     : new Listr(task, { ...common, renderer: "simple", rendererOptions: { logger, timer: PRESET_TIMER } });
-  await list.run();
-  return result as T;
+  await list.run().catch(() => {}); // it only has what we threw ourselves
+  if (result === undefined) throw new Error(`the stage "${title}" did not run`);
+  if ("error" in result) throw result.error;
+  return result.value;
 }

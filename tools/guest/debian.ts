@@ -25,8 +25,23 @@ export interface PackageFile {
 /** The path of our copy of the file, from the newest version of the package that apt knows. */
 export async function fetchFile(file: PackageFile): Promise<string> {
   const archive = await newestArchive(file.package);
-  const directory = join(cache, archive.replace(/\.deb$/, ""));
-  return cached(directory, file) ?? (await download(archive, directory, file));
+  const found = cached(versionDirectory(archive), file);
+  if (found !== undefined) return found;
+  try {
+    return await download(archive, versionDirectory(archive), file);
+  } catch (error) {
+    if (!(await updateLists())) throw error;
+    return fetchFile(file); // the newest version may be another now
+  }
+}
+
+/** The same if nothing has to be downloaded for it. */
+export async function findFile(file: PackageFile): Promise<string | undefined> {
+  return cached(versionDirectory(await newestArchive(file.package)), file);
+}
+
+function versionDirectory(archive: string): string {
+  return join(cache, archive.replace(/\.deb$/, ""));
 }
 
 function cached(directory: string, file: PackageFile): string | undefined {
@@ -47,7 +62,8 @@ async function newestArchive(name: string): Promise<string> {
   const memory = join(cache, `${name}.newest`);
   const [when, known] = (await readFile(memory, "utf8").catch(() => "")).split("\n");
   if (when === lists && known) return known;
-  const archive = await archiveName(await resolveMeta(name));
+  const archive = (await archiveName(name)) ?? ((await updateLists()) ? await archiveName(name) : undefined);
+  if (archive === undefined) throw new Refusal(`apt does not know the package ${name}: ${updateAdvice}`);
   mkdirSync(cache, { recursive: true });
   await writeFile(`${memory}.${process.pid}`, `${lists}\n${archive}\n`);
   renameSync(`${memory}.${process.pid}`, memory);
@@ -56,18 +72,22 @@ async function newestArchive(name: string): Promise<string> {
 
 const updateAdvice = 'run "apt-get update" as root, then try again';
 
-/** A kernel's meta package only depends on the real one, whose name has the version in it. */
-async function resolveMeta(name: string): Promise<string> {
-  const text = await ask("apt-cache", ["depends", "--important", name]);
-  if (text === undefined) throw new Refusal(`apt does not know the package ${name}: ${updateAdvice}`);
-  return /^ *Depends: (linux-image-\d\S*)$/m.exec(text)?.[1] ?? name;
+/** Fetches the lists of packages, once, where we may: they may be missing or name versions that are gone. */
+async function updateLists(): Promise<boolean> {
+  if (updated || process.getuid?.() !== 0) return false;
+  updated = true;
+  return (await ask("apt-get", ["update", "-qq"])) !== undefined;
 }
+let updated = false;
 
-async function archiveName(packageName: string): Promise<string> {
-  const line = await ask("apt-get", ["download", "--print-uris", "-qq", packageName]);
-  const archive = /^'\S+' (\S+\.deb) /m.exec(line ?? "")?.[1];
-  if (archive === undefined) throw new Refusal(`apt cannot download ${packageName}: ${updateAdvice}`);
-  return archive;
+/** The file name of the archive that apt would download. */
+async function archiveName(name: string): Promise<string | undefined> {
+  // A kernel's meta package only depends on the real one, whose name has the version in it.
+  const text = await ask("apt-cache", ["depends", "--important", name]);
+  if (text === undefined) return undefined;
+  const real = /^ *Depends: (linux-image-\d\S*)$/m.exec(text)?.[1] ?? name;
+  const line = await ask("apt-get", ["download", "--print-uris", "-qq", real]);
+  return /^'\S+' (\S+\.deb) /m.exec(line ?? "")?.[1];
 }
 
 async function ask(command: string, args: string[]): Promise<string | undefined> {

@@ -6,8 +6,9 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Refusal } from "../machine/errors.ts";
 import { cpio, type CpioEntry } from "./cpio.ts";
-import { fetchFile } from "./debian.ts";
+import { fetchFile, type PackageFile } from "./debian.ts";
 
+export const busyboxFile: PackageFile = { package: "busybox-static", path: "*bin/busybox" };
 const here = dirname(fileURLToPath(import.meta.url));
 const directories = [
   "bin",
@@ -29,7 +30,7 @@ const directories = [
  * shell. Not compressed: a guest reads two megabytes in less time than it unpacks one.
  */
 export async function makeInitramfs(extra: readonly CpioEntry[] = []): Promise<Buffer> {
-  const busybox = await fetchFile({ package: "busybox-static", path: "*bin/busybox" });
+  const busybox = await fetchFile(busyboxFile);
   const applets = execFileSync(busybox, ["--list-full"], { encoding: "utf8" }).trim().split("\n");
   const links = applets.filter((path) => !["bin/busybox", "linuxrc"].includes(path));
   return cpio([

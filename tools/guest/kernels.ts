@@ -1,7 +1,7 @@
 /** The guest kernels that we test with, and the Debian packages they are in. */
-import { fetchFile, type PackageFile } from "./debian.ts";
+import { type PackageFile } from "./debian.ts";
 
-const kernels = {
+export const kernels = {
   /** Linux 6.1, the default guest. */
   cloud: { package: "linux-image-cloud-amd64", path: "boot/vmlinuz-*" },
   /** The newest Linux 6.12. */
@@ -13,8 +13,3 @@ const kernels = {
 
 export type KernelName = keyof typeof kernels;
 export const kernelNames = Object.keys(kernels) as KernelName[];
-
-/** The path of a kernel, downloaded if need be. */
-export function fetchKernel(name: KernelName): Promise<string> {
-  return fetchFile(kernels[name]);
-}

@@ -23,17 +23,25 @@ export function quote(word: string): string {
 
 /**
  * A command line as GRUB arguments. GRUB joins them with one blank each and quotes an argument that holds blanks, so
- * every word is an argument of its own. It also puts a backslash before each quote and backslash, and nothing can
- * prevent that: such text is refused where the reader (Linux itself) would not take the backslashes out again.
+ * every word is an argument of its own.
  */
 function commandLine(text: string): string {
-  if (/[\x00-\x1f\x7f]/.test(text))
-    throw new Refusal("a command line with control characters cannot be passed on");
   if (text === "") return "";
   return text
     .split(" ")
     .map((word) => ` ${quote(word)}`)
     .join("");
+}
+
+/**
+ * Refuses text that does not come through GRUB as it is. GRUB puts a backslash before each quote and backslash, and
+ * nothing can prevent that: the hypervisor takes them out again, but Linux on the bare machine does not.
+ */
+export function checkCommandLine(option: string, text: string, kind: Boot["kind"]): void {
+  if (/[\x00-\x1f\x7f]/.test(text)) throw new Refusal(`${option}: control characters cannot be passed on`);
+  if (kind === "bare" && /["'\\]/.test(text)) {
+    throw new Refusal(`${option}: GRUB does not pass quotes and backslashes to a bare kernel unchanged`);
+  }
 }
 
 /** What stands on the serial port when GRUB itself failed; the tools look for it. */
@@ -45,9 +53,6 @@ export function grubConfig(boot: Boot): string {
     lines.push(`multiboot2 ${boot.hypervisor.path}${commandLine(boot.hypervisor.text)}`);
     for (const module of boot.modules) lines.push(`module2 ${module.path}${commandLine(module.text)}`);
   } else {
-    if (/["'\\]/.test(boot.kernel.text)) {
-      throw new Refusal("--append with quotes or backslashes: GRUB changes them on the way to a bare kernel");
-    }
     lines.push(`linux ${boot.kernel.path}${commandLine(boot.kernel.text)}`);
     if (boot.initrd !== undefined) lines.push(`initrd ${boot.initrd}`);
   }

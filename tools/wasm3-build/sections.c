@@ -2,69 +2,12 @@
  *
  * wasm3 reads them too, but it skips tables, drops names that an export precedes, and takes passive segments for active ones.
  * So this file reads first, and refuses what wasm3 would misread. WebAssembly Core Specification 2.0, chapter 5, "Binary Format". */
-#include "wasm3-build.h"
+#include "reader.h"
 
 #include <string.h>
 
-struct Reader {
-    const char *path, *section;
-    const u8 *at, *end;
-};
-
 static const char *const section_names[] = {"custom", "type",    "import", "function", "table", "memory",     "global",
                                             "export", "start", "element", "code",     "data",  "data count"};
-
-static _Noreturn void malformed(const struct Reader *reader) {
-    die("%s: malformed %s section: expected a valid WebAssembly module", reader->path, reader->section);
-}
-
-static u8 read_byte(struct Reader *reader) {
-    if (reader->at == reader->end) malformed(reader);
-    return *reader->at++;
-}
-
-/* A signed LEB128 number, or an unsigned one of at most 32 bits. */
-static int64_t read_leb(struct Reader *reader, bool is_signed) {
-    u64 value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-        u8 byte = read_byte(reader);
-        value |= (u64)(byte & 0x7f) << shift;
-        if (byte & 0x80) continue;
-        if (is_signed && byte & 0x40 && shift < 57) value |= ~(u64)0 << (shift + 7);
-        return (int64_t)value;
-    }
-    malformed(reader);
-}
-
-static u32 read_u32(struct Reader *reader) {
-    int64_t value = read_leb(reader, false);
-    if (value < 0 || value > UINT32_MAX) malformed(reader);
-    return (u32)value;
-}
-
-/* The number of elements of a vector; each takes at least a byte. */
-static u32 read_count(struct Reader *reader) {
-    u32 count = read_u32(reader);
-    if (count > (size_t)(reader->end - reader->at)) malformed(reader);
-    return count;
-}
-
-static const u8 *read_bytes(struct Reader *reader, u32 count) {
-    if (count > (size_t)(reader->end - reader->at)) malformed(reader);
-    const u8 *bytes = reader->at;
-    reader->at += count;
-    return bytes;
-}
-
-static const char *read_name(struct Reader *reader) {
-    u32 length = read_count(reader);
-    return format("%.*s", (int)length, (const char *)read_bytes(reader, length));
-}
-
-static char read_type(struct Reader *reader) {
-    u8 byte = read_byte(reader);
-    return byte == 0x7f ? 'w' : byte == 0x7e ? 'x' : 'f';
-}
 
 static const char *read_types(struct Reader *reader) {
     struct Text text = {0};
@@ -254,27 +197,13 @@ static void complete_names(struct Module *module) {
     }
 }
 
-static void check_locals(struct Module *module, struct Function *function) {
-    struct Reader reader = {module->path, "code", function->body, function->body_end};
-    u64 total = 0;
-    bool others = false;
-    for (u32 runs = read_count(&reader); runs; runs--) {
-        total += read_u32(&reader);
-        others |= read_type(&reader) == 'f';
-    }
-    if (others) refuse(module, function, NONE, "a local is neither i32 nor i64; use integers");
-    if (total > MAX_STACK_HEIGHT)
-        refuse(module, function, NONE, "%llu locals; expected at most %u", (unsigned long long)total, MAX_STACK_HEIGHT);
-    function->local_count = (u32)total;
-}
-
 static void check_types(struct Module *module) {
     for (u32 i = 0; i < module->global_count; i++)
         if (module->globals[i].type == 'f')
             refuse(module, NULL, NONE, "global %s is neither i32 nor i64; use integers", module->globals[i].name);
     for (u32 i = 0; i < module->function_count; i++) {
         struct Function *function = &module->functions[i];
-        if (function->body) check_locals(module, function);
+        if (function->body) check_body(module, function);
         if (strchr(function->type->parameters, 'f') || strchr(function->type->results, 'f'))
             refuse(module, function, NONE, "a parameter or result is neither i32 nor i64; use integers");
         if (strlen(function->type->results) > 1)

@@ -135,6 +135,11 @@ struct Module {
 /* Reads everything but the instructions, and refuses what wasm3 would misread or could not represent. */
 void read_sections(struct Module *module);
 
+/* ---- body.c ---- */
+
+/* Refuses instructions and locals that cannot be compiled, and counts the locals. */
+void check_body(struct Module *module, struct Function *function);
+
 /* ---- sourcemap.c ---- */
 
 void read_source_map(struct Module *module, const char *path);

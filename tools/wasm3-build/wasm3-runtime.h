@@ -108,13 +108,14 @@ struct wasm3_entry {
     ({ u32 index_ = (index); WASM3_TRAP_IF(index_ >= (count) || !(table)[index_].type, WASM3_UNDEFINED_ELEMENT) \
        WASM3_TRAP_IF((table)[index_].type != (type_id), WASM3_SIGNATURE_MISMATCH) (table)[index_].function; })
 
-/* Generated code has labels nobody jumps to, variables and parameters nobody reads, and compares a thing with itself or an unsigned with
- * zero wherever the TypeScript does; none of it is a mistake there. */
+/* Generated code has labels nobody jumps to, variables and parameters nobody reads, and compares a thing with itself or an
+ * unsigned with zero wherever the TypeScript does; none of it is a mistake there. */
 #pragma GCC diagnostic ignored "-Wunused-label"
 #pragma GCC diagnostic ignored "-Wunused-variable"
 #pragma GCC diagnostic ignored "-Wunused-const-variable"
 #pragma GCC diagnostic ignored "-Wunused-but-set-variable"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wunused-but-set-parameter"
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wtype-limits"
 #pragma GCC diagnostic ignored "-Wtautological-compare"

@@ -40,34 +40,9 @@ static struct Operation *find_operation(const void *address) {
     return found ? *found : NULL;
 }
 
-/* ---- what wasm3 or the table does not know, in words ---- */
-
-/* Names a wasm instruction that is refused. */
-static const char *describe_opcode(const u8 *at, const u8 *end) {
-    static const struct { u32 first, last; const char *name; } ranges[] = {
-        {0x06, 0x0a, "exception handling"}, {0x12, 0x13, "a tail call"},       {0x18, 0x19, "exception handling"},
-        {0x14, 0x15, "call_ref"},           {0x1c, 0x1c, "select with a type"}, {0x1f, 0x1f, "exception handling"},
-        {0x24, 0x24, "global.set"},         {0x25, 0x26, "a table access"},    {0x2a, 0x2b, "a float load"},
-        {0x38, 0x39, "a float store"},      {0x40, 0x40, "memory.grow"},       {0x43, 0x44, "a float constant"},
-        {0x5b, 0x66, "a float comparison"}, {0x8b, 0xa6, "float arithmetic"},  {0xa8, 0xab, "a float conversion"},
-        {0xae, 0xbf, "a float conversion"}, {0xd0, 0xd6, "a reference type"},  {0xfb, 0xfb, "garbage collection"},
-        {0xfd, 0xfd, "SIMD"},               {0xfe, 0xfe, "an atomic operation"},
-        {0xfc00, 0xfc07, "a float conversion"}, {0xfc08, 0xfc09, "a passive data segment"}, {0xfc0c, 0xfc11, "a table operation"},
-    };
-    u32 opcode = at < end ? *at : 0;
-    if (opcode == 0xfc && at + 1 < end) opcode = opcode << 8 | at[1];
-    for (u32 i = 0; i < sizeof ranges / sizeof *ranges; i++)
-        if (opcode >= ranges[i].first && opcode <= ranges[i].last) return format("%s (opcode 0x%x)", ranges[i].name, opcode);
-    return format("opcode 0x%x", opcode);
-}
-
 static void refuse_compilation(struct Module *module, const struct Function *function, M3Result error, IM3Compilation state) {
     u32 offset = state->lastOpcodeStart ? (u32)(state->lastOpcodeStart - module->bytes) : NONE;
-    const bool unknown = error == m3Err_unknownOpcode || error == m3Err_noCompiler || error == m3Err_restrictedOpcode ||
-                         !strcmp(error, "no operation found for opcode");
-    if (unknown && offset != NONE)
-        refuse(module, function, offset, "%s is not supported", describe_opcode(state->lastOpcodeStart, state->wasmEnd));
-    else if (error == m3Err_functionStackOverflow)
+    if (error == m3Err_functionStackOverflow)
         refuse(module, function, offset, "needs a stack of more than %u values; split the function", MAX_STACK_HEIGHT);
     else if (!strcmp(error, "slot usage count overflow"))
         refuse(module, function, offset, "one local is on the stack more than 255 times; split the expression");
@@ -170,14 +145,6 @@ static u32 global_at(const struct Walk *walk, const void *value) {
     die("%s: wasm3 accesses a global that the module does not have", walk->module->path);
 }
 
-/* A block type that is not negative is the number of a function type, whose parameters are the loop's. */
-static bool loop_has_parameters(const struct Walk *walk, u32 offset) {
-    bytes_t at = walk->module->bytes + offset + 1;
-    i64 type;
-    if (ReadLebSigned(&type, 33, &at, walk->function->body_end)) return true;
-    return type >= 0 && (type >= walk->module->type_count || *walk->module->types[type].parameters);
-}
-
 static void decode_row(struct Walk *walk, struct Instruction *instruction, pc_t at) {
     const struct Operation *operation = instruction->operation;
     for (u32 i = 0; operation->words[i]; i++, at++) switch (operation->words[i]) {
@@ -189,14 +156,7 @@ static void decode_row(struct Walk *walk, struct Instruction *instruction, pc_t 
 }
 
 static void decode_special(struct Walk *walk, struct Instruction *instruction, pc_t at) {
-    const u8 opcode = instruction->wasm_offset == NONE ? 0 : walk->module->bytes[instruction->wasm_offset];
-    if (opcode == 0x12 || opcode == 0x13) /* wasm3 takes it for a call, and would go on behind it */
-        refuse(walk->module, walk->function, instruction->wasm_offset, "a tail call is not supported");
     switch (instruction->operation->kind) {
-    case LOOP:
-        if (loop_has_parameters(walk, instruction->wasm_offset))
-            refuse(walk->module, walk->function, instruction->wasm_offset, "a loop with parameters is not supported");
-        break;
     case TABLE:
         instruction->words[0] = word32(at);
         instruction->target_count = word32(at + 1) + 1;
@@ -246,8 +206,8 @@ static void walk_from(struct Walk *walk, pc_t pc) {
         u32 offset = find_offset(walk->runtime, pc);
         struct Operation *operation = find_operation(*pc);
         if (!operation) {
-            refuse(walk->module, function, offset, "%s is not supported",
-                   offset == NONE ? "an operation" : describe_opcode(walk->module->bytes + offset, function->body_end));
+            refuse(walk->module, function, offset, "wasm3 makes an operation of opcode 0x%02x that operations.h does not have",
+                   offset == NONE ? 0 : walk->module->bytes[offset]);
             return;
         }
         previous = add_instruction(walk, pc);

@@ -1,4 +1,4 @@
-/* The engine of the wasm3 interpreter: the sources that wasm3-build is made of, in their default configuration. */
+/* The engine of the wasm3 interpreter: the sources that wasm3-build is made of, run instead of translated. */
 #include "wasm3.h"
 #include "m3_env.h"
 

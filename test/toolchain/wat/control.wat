@@ -157,19 +157,6 @@
       local.set 2 local.set 1 local.get 2 local.get 1
     end
     i32.sub)
-  (func (export "blockParameters") (param i32 i32) (result i32)
-    local.get 0 local.get 1
-    block (param i32 i32) (result i32)
-      i32.sub
-      local.get 0 i32.const 4 i32.and br_if 0
-      i32.const 3 i32.mul
-    end)
-  (func (export "ifParameters") (param i32 i64) (result i64)
-    local.get 1
-    local.get 0 if (param i64) (result i64) i64.const 1 i64.add else i64.const 2 i64.sub end)
-  (func (export "blockConstantParameter") (param i32) (result i32)
-    i32.const 5
-    block (param i32) (result i32) local.get 0 i32.add local.get 0 br_if 0 i32.const 9 i32.xor end)
 
   ;; A local that changes while its old value is on the stack.
   (func (export "keepOld") (param i32) (result i32)

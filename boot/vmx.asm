@@ -1,0 +1,118 @@
+; VT-x: entering the guest and what happens when it exits (SDM Vol. 3C 27, VM Entries, and 28, VM Exits).
+; HOST_RSP is the end of the vCPU's Gprs, so the stub stores the registers by pushing them; interrupts are off and
+; faults have stacks of their own, so nothing else is ever pushed there.
+
+%include "layout.inc"
+
+EXIT_REASON       equ 0x4402
+EXIT_INTERRUPTION equ 0x4404
+INSTRUCTION_ERROR equ 0x4400
+
+section .text
+bits 64
+extern enter_monitor, leave_to_root, monitor_vmx_enter, monitor_vmx_exit
+global vmx_run_vcpu, vmx_exit_stub
+
+%macro RESTORE 0
+  mov rsp, [gs:PERCPU_GPRS]
+  pop rax
+  pop rcx
+  pop rdx
+  pop rbx
+  lea rsp, [rsp + 8]            ; RSP is in the VMCS
+  pop rbp
+  pop rsi
+  pop rdi
+  pop r8
+  pop r9
+  pop r10
+  pop r11
+  pop r12
+  pop r13
+  pop r14
+  pop r15
+%endmacro
+
+; In: rdi = VcpuContext. Returns a Leave in eax.
+vmx_run_vcpu:
+  call enter_monitor
+  sti
+  call monitor_vmx_enter
+  cli
+  test eax, eax
+  jnz leave_to_root
+  mov eax, LEAVE_INTERRUPT
+  cmp dword [gs:PERCPU_ATTENTION], 0
+  jne leave_to_root
+  cmp dword [gs:PERCPU_LAUNCHED], 0
+  jne resume
+  mov dword [gs:PERCPU_LAUNCHED], 1
+  RESTORE
+  vmlaunch
+  jmp entry_failed
+
+align 16
+vmx_exit_stub:
+  push r15
+  push r14
+  push r13
+  push r12
+  push r11
+  push r10
+  push r9
+  push r8
+  push rdi
+  push rsi
+  push rbp
+  lea rsp, [rsp - 8]
+  push rbx
+  push rdx
+  push rcx
+  push rax
+  mov eax, EXIT_REASON
+  vmread rsi, rax
+  mov rsp, [gs:PERCPU_MONITOR_STACK]
+  inc qword [gs:PERCPU_EXITS]
+  mov edi, [gs:PERCPU_VCPU]
+  cmp esi, 1                    ; 0: exception or NMI, 1: external interrupt
+  jbe host_event
+to_monitor:
+  sti
+  call monitor_vmx_exit
+  cli
+  test eax, eax
+  jnz leave_to_root
+  cmp dword [gs:PERCPU_ATTENTION], 0
+  jne attention
+resume:
+  RESTORE
+  vmresume
+
+entry_failed:                   ; VMfail: the VMCS says why, if there is a current one
+  mov rsp, [gs:PERCPU_MONITOR_STACK]
+  mov eax, INSTRUCTION_ERROR
+  xor ecx, ecx
+  vmread rcx, rax
+  mov [gs:PERCPU_INSTRUCTION_ERROR], ecx
+  mov eax, LEAVE_ENTRY_FAILED
+  jmp leave_to_root
+
+attention:
+  mov eax, LEAVE_INTERRUPT
+  jmp leave_to_root
+
+; External interrupts, NMIs and machine checks are the host's.
+host_event:
+  mov eax, LEAVE_INTERRUPT
+  je leave_to_root
+  mov ecx, EXIT_INTERRUPTION
+  vmread rdx, rcx
+  mov eax, LEAVE_NMI
+  mov ecx, edx
+  and ecx, 0x7ff                ; type and vector
+  cmp ecx, 0x202
+  je leave_to_root
+  mov eax, LEAVE_MACHINE_CHECK
+  cmp ecx, 0x312
+  je leave_to_root
+  jmp to_monitor

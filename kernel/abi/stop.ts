@@ -1,0 +1,37 @@
+/** Why a VM ended. Root prints the name; `stopDetail` is what the comment says. */
+export namespace StopReason {
+  export const None: u32 = 0;
+  export const PoweredOff: u32 = 1;
+  export const Reset: u32 = 2;
+  /** A triple fault resets a PC: this is a reset with a reason. Detail: RIP. */
+  export const TripleFault: u32 = 3;
+  /** HLT with interrupts off and no NMI to come. Detail: RIP. */
+  export const HaltedForever: u32 = 4;
+  /** The guest's state was refused by VM entry; root says which rule. Detail: exit reason. */
+  export const EntryRefused: u32 = 5;
+  /** An exit that this monitor does not handle. Detail: the hardware's reason. */
+  export const UnexpectedExit: u32 = 6;
+  /** A memory access that would need an instruction which is not emulated. Detail: the first bytes. */
+  export const NotEmulated: u32 = 7;
+  /** The kernel image cannot be booted. Detail: a LoadError. */
+  export const LoadFailed: u32 = 8;
+  /** A task switch. Detail: the selector. */
+  export const TaskSwitch: u32 = 9;
+  // Given by root.
+  export const Trap: u32 = 16;
+  export const Killed: u32 = 17;
+  export const EntryFailed: u32 = 18;
+  export const TimeLimit: u32 = 19;
+}
+
+/** Why a kernel image was refused. */
+export namespace LoadError {
+  export const None: u32 = 0;
+  export const Truncated: u32 = 1;
+  export const NotBzImage: u32 = 2;
+  export const TooOld: u32 = 3;
+  export const No64BitEntry: u32 = 4;
+  export const MemoryTooSmall: u32 = 5;
+  export const InitrdTooHigh: u32 = 6;
+  export const CommandLineTooLong: u32 = 7;
+}

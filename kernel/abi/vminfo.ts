@@ -1,0 +1,34 @@
+/** What root tells a monitor about its VM, once, before the first entry. One page at VM_INFO. */
+@unmanaged
+export class VmInfo {
+  id: u32;
+  vcpus: u32;
+  /** Guest RAM is [0, ramLow) and [4 GiB, ramHigh). */
+  ramLow: u64;
+  ramHigh: u64;
+  tscHz: u64;
+  /** TSC value that the guest sees as 0. */
+  tscBase: u64;
+  /** Seconds since 1970 at tscBase, from the host's clock. */
+  bootTime: u64;
+  /** Guest-physical places of the raw kernel file and the initrd, and their sizes in bytes. */
+  kernelAddress: u64;
+  kernelSize: u64;
+  initrdAddress: u64;
+  initrdSize: u64;
+  /** IA32_MISC_ENABLE as the guest reads it. */
+  miscEnable: u64;
+  commandLineLength: u32;
+  /** Bits of VmFeature. */
+  features: u32;
+}
+
+/** What the virtualization extension lets a guest use. */
+export namespace VmFeature {
+  export const Rdtscp: u32 = 1 << 0;
+  export const Invpcid: u32 = 1 << 1;
+}
+
+/** Where the command line starts in the page, and how long it may be. */
+export const COMMAND_LINE_OFFSET: u32 = 256;
+export const COMMAND_LINE_MAX: u32 = 2048;

@@ -1,0 +1,31 @@
+/** Control registers and interrupts of this CPU, for root. Root runs with interrupts off; it looks at what has come
+ *  at places of its choosing. */
+
+export declare function readCr0(): u64;
+export declare function writeCr0(value: u64): void;
+export declare function readCr3(): u64;
+/** Loads CR3 and tells the stubs that this is root's address space. */
+export declare function writeCr3(value: u64): void;
+export declare function readCr4(): u64;
+export declare function writeCr4(value: u64): void;
+export declare function invalidatePage(address: u64): void;
+/** Lets pending interrupts in: their stubs mark them. */
+export declare function openInterrupts(): void;
+/** Halts until an interrupt has come, unless one is already marked. */
+export declare function waitForInterrupt(): void;
+/** Takes the marks of 64 vectors, `group` * 64 and up, and clears them. */
+export declare function takePending(group: u32): u64;
+/** Clears the flag that brings the exit stub to root. */
+export declare function clearAttention(): void;
+/** Number of NMIs taken so far. */
+export declare function nmis(): u32;
+/** Stops this CPU for good. */
+export declare function halt(): void;
+export declare function pause(): void;
+/** Copies the CrashRecord of this CPU to `out`. */
+export declare function crash(out: usize): void;
+/** Makes this CPU's timer count TSC ticks (scale 0) or LAPIC timer counts (32.32 fixed point a TSC tick), and sets how
+ *  many TSC ticks the watchdog gives a monitor. */
+export declare function configureTimer(scale: u64, x2apic: bool, watchdog: u64): void;
+/** Arms the timer without regard to a slice. */
+export declare function armTimer(at: u64): void;

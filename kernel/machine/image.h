@@ -1,0 +1,35 @@
+#pragma once
+#include "types.h"
+
+extern char kernel_start[], text_end[], rodata_end[], percpu_end[], data_end[], kernel_end[];
+extern char root_stack_guard[], root_memory[], build_id_note[];
+extern char percpu_block[], percpu_gdt[], percpu_tss[], percpu_idt[];
+
+#define IMAGE_SYMBOL(name, symbol)                                                                             \
+  INTRINSIC u64 image_##name(void) { return (u64)symbol; }
+IMAGE_SYMBOL(start, kernel_start)
+IMAGE_SYMBOL(textEnd, text_end)
+IMAGE_SYMBOL(readOnlyEnd, rodata_end)
+IMAGE_SYMBOL(perCpuEnd, percpu_end)
+IMAGE_SYMBOL(dataEnd, data_end)
+IMAGE_SYMBOL(end, kernel_end)
+IMAGE_SYMBOL(stackGuard, root_stack_guard)
+IMAGE_SYMBOL(rootMemory, root_memory)
+IMAGE_SYMBOL(perCpu, percpu_block)
+IMAGE_SYMBOL(gdt, percpu_gdt)
+IMAGE_SYMBOL(tss, percpu_tss)
+IMAGE_SYMBOL(idt, percpu_idt)
+
+INTRINSIC u32 image_version(u32 n) { return n < sizeof TYPEVISOR_VERSION ? TYPEVISOR_VERSION[n] : 0; }
+
+/* The note's header is 16 bytes: sizes, type and "GNU". */
+INTRINSIC u32 image_buildId(void) { return __builtin_bswap32(*(u32 *)(build_id_note + 16)); }
+
+extern const u32 monitor_vmx_memory_pages, monitor_vmx_segment_count;
+extern const struct wasm3_segment monitor_vmx_segments[];
+
+INTRINSIC u32 image_monitorPages(void) { return monitor_vmx_memory_pages; }
+INTRINSIC u32 image_monitorSegments(void) { return monitor_vmx_segment_count; }
+INTRINSIC u32 image_segmentOffset(u32 n) { return monitor_vmx_segments[n].offset; }
+INTRINSIC u32 image_segmentLength(u32 n) { return monitor_vmx_segments[n].length; }
+INTRINSIC u64 image_segmentAddress(u32 n) { return (u64)monitor_vmx_segments[n].bytes; }

@@ -1,0 +1,6 @@
+/** Time, and being woken. */
+
+/** The time stamp counter. */
+export declare function tsc(): u64;
+/** Makes the host's timer interrupt come when the TSC reaches `at`, or at the end of the slice if that is earlier. */
+export declare function deadline(at: u64): void;

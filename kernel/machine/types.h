@@ -1,0 +1,19 @@
+/* Types and helpers of the intrinsics' C bodies. Each header here is the body of the TypeScript file beside it. */
+#pragma once
+#include "layout.h"
+#include "wasm3-runtime.h"
+
+_Static_assert(LINEAR_BASE == WASM_BASE, "kernel/abi/address.ts and wasm3-runtime.h disagree");
+
+/* A place in the linear memory of the instance that runs. */
+#define LINEAR(type, address) ((type *)(LINEAR_BASE + (u64)(u32)(address)))
+/* A field of this CPU's block. */
+#define PERCPU(type, offset) (*(volatile __seg_gs type *)(offset))
+
+#define INTRINSIC static inline __attribute__((always_inline, unused))
+
+static inline __attribute__((noreturn, always_inline, unused)) void machine_trap(u32 kind) {
+  __asm__ volatile("ud2" : : "D"(kind));
+  __builtin_unreachable();
+}
+#define WASM3_TRAP(kind) machine_trap(kind)

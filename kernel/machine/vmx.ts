@@ -1,0 +1,18 @@
+/** VMX operation: root's side. Results of VMX instructions are true when they succeed. */
+
+export declare function on(region: u64): bool;
+export declare function off(): void;
+export declare function clear(vmcs: u64): bool;
+export declare function load(vmcs: u64): bool;
+export declare function read(field: u32): u64;
+export declare function write(field: u32, value: u64): bool;
+/** INVEPT, single-context, of the EPTP. */
+export declare function invalidateEpt(eptp: u64): bool;
+/** INVVPID, single-context. */
+export declare function invalidateVpid(vpid: u32): bool;
+/** Runs the vCPU of a VcpuContext in root's memory until root is wanted; returns a Leave. */
+export declare function runVcpu(context: usize): u32;
+/** Address of the exit stub, for HOST_RIP. */
+export declare function exitStub(): u64;
+/** The VM-instruction error that run_vcpu recorded. */
+export declare function instructionError(): u32;

@@ -1,0 +1,122 @@
+/** The local APIC of this CPU (SDM Vol. 3A 11) and the I/O APIC (82093AA), as far as root's own interrupts need them. */
+import { VECTOR_SPURIOUS, VECTOR_TIMER } from "../abi/vector";
+import { bits } from "../lib/bits";
+import * as Msr from "../x86/msr";
+import * as msr from "../machine/msr";
+import { loadDevice32, storeDevice32 } from "../machine/phys";
+import { out8 } from "../machine/port";
+import { acpi, flagsOf, gsiOf } from "./acpi";
+import { ensureDevice } from "./space";
+
+namespace Reg {
+  export const TPR: u32 = 0x08;
+  export const EOI: u32 = 0x0b;
+  export const SVR: u32 = 0x0f;
+  export const LVT_TIMER: u32 = 0x32;
+  export const LVT_LINT0: u32 = 0x35;
+  export const LVT_LINT1: u32 = 0x36;
+  export const TIMER_INITIAL: u32 = 0x38;
+  export const TIMER_CURRENT: u32 = 0x39;
+  export const TIMER_DIVIDE: u32 = 0x3e;
+}
+
+const APIC_ENABLE: u64 = 1 << 11;
+const APIC_X2: u64 = 1 << 10;
+const MASKED: u32 = 1 << 16;
+const TSC_DEADLINE: u32 = 2 << 17;
+const NMI: u32 = 4 << 8;
+const DIVIDE_BY_1: u32 = 11;
+
+@unmanaged
+class Apic {
+  page: u64;
+  x2: u32;
+  padding: u32;
+}
+
+export const apic = changetype<Apic>(memory.data(16, 8));
+
+function read(register: u32): u32 {
+  return apic.x2 ? <u32>msr.read(Msr.X2APIC_BASE + register) : loadDevice32(apic.page + register * 16);
+}
+
+function write(register: u32, value: u32): void {
+  if (apic.x2) msr.write(Msr.X2APIC_BASE + register, value);
+  else storeDevice32(apic.page + register * 16, value);
+}
+
+/** Physical address of the local APIC's page. */
+export function apicPage(): u64 {
+  return bits(msr.read(Msr.IA32_APIC_BASE), 51, 12) << 12;
+}
+
+/** Enables the APIC with all of its own sources masked but the timer. `x2` when the CPU has x2APIC. */
+export function enableApic(x2: bool): bool {
+  apic.page = apicPage();
+  apic.x2 = x2;
+  msr.write(Msr.IA32_APIC_BASE, msr.read(Msr.IA32_APIC_BASE) | APIC_ENABLE | (x2 ? APIC_X2 : 0));
+  if (!x2 && !ensureDevice(apic.page)) return false;
+  write(Reg.SVR, 0x100 | VECTOR_SPURIOUS);
+  write(Reg.TPR, 0);
+  write(Reg.LVT_LINT0, MASKED);
+  write(Reg.LVT_LINT1, NMI);
+  write(Reg.TIMER_DIVIDE, DIVIDE_BY_1);
+  write(Reg.LVT_TIMER, MASKED);
+  // The 8259s are not used: every interrupt comes through the I/O APIC.
+  out8(0x21, 0xff);
+  out8(0xa1, 0xff);
+  return true;
+}
+
+export function endOfInterrupt(): void {
+  write(Reg.EOI, 0);
+}
+
+/** Starts the one-shot counter at its maximum, for calibration. */
+export function startCounter(): void {
+  write(Reg.TIMER_INITIAL, 0xffffffff);
+}
+
+/** How far the counter has come. */
+export function counted(): u32 {
+  return 0xffffffff - read(Reg.TIMER_CURRENT);
+}
+
+export function enableTimer(tscDeadline: bool): void {
+  write(Reg.TIMER_INITIAL, 0);
+  write(Reg.LVT_TIMER, VECTOR_TIMER | (tscDeadline ? TSC_DEADLINE : 0));
+}
+
+function ioapicRead(register: u32): u32 {
+  storeDevice32(acpi.ioapic, register);
+  return loadDevice32(acpi.ioapic + 16);
+}
+
+function ioapicWrite(register: u32, value: u32): void {
+  storeDevice32(acpi.ioapic, register);
+  storeDevice32(acpi.ioapic + 16, value);
+}
+
+/** Masks every input of the I/O APIC. False when there is none. */
+export function resetIoapic(): bool {
+  if (acpi.ioapic == 0 || !ensureDevice(acpi.ioapic)) return false;
+  const inputs = bits(ioapicRead(1), 23, 16) + 1;
+  for (let i: u32 = 0; i < <u32>inputs; i++) ioapicWrite(0x10 + i * 2, MASKED);
+  return true;
+}
+
+/** Sends an ISA interrupt to this CPU as `vector`, with the polarity and trigger mode that the MADT gives. */
+export function routeIrq(irq: u32, vector: u32): bool {
+  if (acpi.ioapic == 0 || gsiOf(irq) < acpi.ioapicBase) return false;
+  const flags = flagsOf(irq);
+  const low: u32 = (flags & 3) == 3 ? 1 << 13 : 0;
+  const level: u32 = ((flags >> 2) & 3) == 3 ? 1 << 15 : 0;
+  const input = gsiOf(irq) - acpi.ioapicBase;
+  ioapicWrite(0x11 + input * 2, apicId() << 24);
+  ioapicWrite(0x10 + input * 2, vector | low | level);
+  return true;
+}
+
+function apicId(): u32 {
+  return apic.x2 ? read(2) : read(2) >> 24;
+}

@@ -1,0 +1,101 @@
+/** The CPU's virtualization extension, chosen once at boot: the only place that knows which one it is. */
+import { Text } from "../lib/text";
+import * as cpuid from "../machine/cpuid";
+import * as image from "../machine/image";
+import * as phys from "../machine/phys";
+import * as machine from "../machine/vmx";
+import { VcpuContext } from "../abi/context";
+import * as capability from "../vmx/capability";
+import * as vmx from "../vmx/setup";
+import { GuestSummary } from "../vcpu/summary";
+import { checkGuestState } from "../vmx/check";
+import { LARGE, HUGE, NO_FRAME, allocateZeroed } from "./frames";
+import { Format } from "./tables";
+
+const EPT_ALL: u64 = 7;
+const EPT_WRITE_BACK: u64 = 6 << 3;
+
+@unmanaged
+class Backend {
+  msrBitmap: u64;
+  /** The VMCS that is current on this CPU. */
+  current: u64;
+}
+
+const backend = changetype<Backend>(memory.data(16, 8));
+const config = changetype<vmx.VmcsConfig>(memory.data(96, 8));
+const nested = changetype<Format>(memory.data(24, 8));
+
+/** Whether this CPU can run guests; why not, if not. */
+export function preflight(why: Text): bool {
+  return capability.preflight(why);
+}
+
+/** Turns the extension on. False when it refuses or memory ran out. */
+export function enable(): bool {
+  const region = allocateZeroed();
+  backend.msrBitmap = allocateZeroed();
+  if (region == NO_FRAME || backend.msrBitmap == NO_FRAME) return false;
+  vmx.fillMsrBitmap(backend.msrBitmap);
+  return vmx.enable(region);
+}
+
+/** How a nested translation table of this extension looks. */
+export function nestedFormat(): Format {
+  nested.leaf = EPT_ALL | EPT_WRITE_BACK;
+  nested.table = EPT_ALL;
+  nested.largest = capability.capability.hasHugePages ? HUGE : LARGE;
+  return nested;
+}
+
+/** Prepares a vCPU's control structure for the context. `number` tells it apart from all other vCPUs. */
+export function createVcpu(context: VcpuContext, nestedTop: u64, number: u32, tscOffset: u64): bool {
+  config.vmcs = context.vmcb;
+  config.msrBitmap = backend.msrBitmap;
+  config.ept = nestedTop;
+  config.hostCr3 = context.cr3;
+  config.hostStack = context.gprs + 128;
+  config.perCpu = image.perCpu();
+  config.tss = image.tss();
+  config.gdt = image.gdt();
+  config.idt = image.idt();
+  config.tscOffset = tscOffset;
+  config.vpid = number + 1;
+  backend.current = context.vmcb;
+  if (!vmx.create(config)) return false;
+  // What an earlier vCPU of this number left in the TLB.
+  machine.invalidateEpt(vmx.eptPointer(nestedTop));
+  if (capability.capability.hasVpid) machine.invalidateVpid(number + 1);
+  return true;
+}
+
+/** Runs the vCPU until root is wanted; returns a Leave. */
+export function run(context: VcpuContext): u32 {
+  if (backend.current != context.vmcb) {
+    assert(machine.load(context.vmcb), "VMPTRLD refused a VMCS of ours");
+    backend.current = context.vmcb;
+  }
+  const left = machine.runVcpu(changetype<usize>(context));
+  context.launched = 1;
+  return left;
+}
+
+/** Lets go of a vCPU's control structure, so that its page can be given back. */
+export function destroyVcpu(context: VcpuContext): void {
+  machine.clear(context.vmcb);
+  if (backend.current == context.vmcb) backend.current = 0;
+}
+
+/** Reads the registers of the vCPU that ran last. */
+export function readGuest(out: GuestSummary): void {
+  vmx.readGuest(out);
+}
+
+/** Explains why the vCPU that ran last could not be entered. */
+export function explainEntry(out: Text): void {
+  checkGuestState(out);
+}
+
+export function entryError(): u32 {
+  return machine.instructionError();
+}

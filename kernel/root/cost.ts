@@ -1,0 +1,102 @@
+/** What a VM cost, printed when it ends: exits by reason, time, memory. */
+import { VCPU_AREA } from "../abi/address";
+import { EXIT_COUNTERS, Exit, REFUSAL_COUNTERS, Refusal } from "../abi/exit";
+import { Text } from "../lib/text";
+import * as phys from "../machine/phys";
+import { tsc } from "../machine/time";
+import { clock } from "./clock";
+import { info, say } from "./log";
+import { Vm } from "./vm";
+
+function exitName(kind: u32): string {
+  switch (kind) {
+    case Exit.Cpuid:
+      return "cpuid";
+    case Exit.Port:
+      return "port";
+    case Exit.ReadMsr:
+      return "rdmsr";
+    case Exit.WriteMsr:
+      return "wrmsr";
+    case Exit.ControlRegister:
+      return "cr";
+    case Exit.Halt:
+      return "hlt";
+    case Exit.Memory:
+      return "memory";
+    case Exit.Exception:
+      return "exception";
+    case Exit.InterruptWindow:
+      return "interrupt-window";
+    case Exit.NmiWindow:
+      return "nmi-window";
+    case Exit.SetXcr:
+      return "xsetbv";
+    case Exit.CacheControl:
+      return "wbinvd";
+    case Exit.ReadCounter:
+      return "rdpmc";
+    case Exit.Undefined:
+      return "undefined";
+    case Exit.TripleFault:
+      return "triple-fault";
+    case Exit.TaskSwitch:
+      return "task-switch";
+    case Exit.Refused:
+      return "entry-refused";
+    default:
+      return "other";
+  }
+}
+
+function refusalName(kind: u32): string {
+  switch (kind) {
+    case Refusal.UnknownMsr:
+      return "unknown-msr";
+    case Refusal.UnclaimedPort:
+      return "unclaimed-port";
+    case Refusal.UnclaimedMemory:
+      return "unclaimed-memory";
+    default:
+      return "undefined-instruction";
+  }
+}
+
+function begin(v: Vm): Text {
+  return info().str("vm").dec(v.id).str(": cost: ");
+}
+
+/** Milliseconds of a time in TSC ticks. */
+function milliseconds(ticks: u64): u64 {
+  return ticks / (clock.tscHz / 1000);
+}
+
+/** A counter in the vCPU's area: a monitor's word, so it is only printed. */
+function counter(v: Vm, base: u32, n: u32): u64 {
+  return phys.load64(v.linear(VCPU_AREA + base + n * 8));
+}
+
+export function printCost(v: Vm): void {
+  let total: u64 = 0;
+  for (let i: u32 = 0; i < Exit.Count; i++) total += counter(v, EXIT_COUNTERS, i);
+  const out = begin(v).str("exits ").dec(total).str(":");
+  for (let i: u32 = 0; i < Exit.Count; i++) {
+    const n = counter(v, EXIT_COUNTERS, i);
+    if (n > 0) out.str(" ").str(exitName(i)).str(" ").dec(n);
+  }
+  say(out);
+  say(begin(v).str("times in root ").dec(v.leaves).str(", by host interrupts ").dec(v.interrupts));
+  const refused = begin(v).str("refused:");
+  for (let i: u32 = 0; i < Refusal.Count; i++) {
+    refused.str(" ").str(refusalName(i)).str(" ").dec(counter(v, REFUSAL_COUNTERS, i));
+  }
+  say(refused);
+  const elapsed = tsc() - v.started;
+  say(
+    begin(v)
+      .str("ticks ").dec(elapsed)
+      .str(" (").dec(milliseconds(elapsed)).str(" ms), running ").dec(v.spent)
+      .str(" (").dec(milliseconds(v.spent)).str(" ms)"),
+  );
+  say(begin(v).str("memory of the guest ").size(v.memory).str(", of the hypervisor for it ").size(v.overhead));
+}

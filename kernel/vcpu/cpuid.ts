@@ -1,0 +1,238 @@
+/**
+ * What the guest's CPUID says: the host's answers through an allow list of features, computed once into a table, so that
+ * the exit is a lookup. SDM Vol. 2A, CPUID; APM Vol. 3 Appendix E.
+ */
+import { query } from "../machine/cpuid";
+import { Cr4 } from "../x86/cr";
+import { Next, Vcpu } from "./vcpu";
+
+@unmanaged
+class Answer {
+  eax: u32;
+  ebx: u32;
+  ecx: u32;
+  edx: u32;
+}
+
+const BASIC_MAX: u32 = 0x16;
+const EXTENDED: u32 = 0x80000000;
+const EXTENDED_MAX: u32 = 8;
+const HYPERVISOR: u32 = 0x40000000;
+const HYPERVISOR_MAX: u32 = 0x10;
+
+/** Leaves 0 to 1Fh, then 80000000h to 8000001Fh, then 40000000h to 4000001Fh: 32 answers each. */
+const GROUP: u32 = 32;
+const answers = memory.data(1536, 16);
+/** Leaf Dh: subleaves 0 and 1, and one for each state component. */
+const extendedState = memory.data(1024, 16);
+const raw = changetype<Answer>(memory.data(16, 16));
+const zero = changetype<Answer>(memory.data(16, 16));
+
+// Leaf 1, ECX: SSE3, PCLMULQDQ, SSSE3, FMA, CX16, PCID, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C, RDRAND
+const FEATURES_1C: u32 = 0x76da3203;
+const XSAVE: u32 = 1 << 26;
+const OSXSAVE: u32 = 1 << 27;
+const HYPERVISOR_PRESENT: u32 = 0x80000000;
+// Leaf 1, EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE-36, CLFSH, MMX, FXSR, SSE, SSE2, SS
+const FEATURES_1D: u32 = 0x0f8ba97f;
+// Leaf 7.0, EBX: FSGSBASE, TSC_ADJUST, BMI1, AVX2, SMEP, BMI2, ERMS, INVPCID, no FPU CS and DS, AVX-512 (F, DQ, IFMA,
+// CD, BW, VL), RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA
+const FEATURES_7B: u32 = 0xf1bf27ab;
+const TSC_ADJUST: u32 = 1 << 1;
+const INVPCID: u32 = 1 << 10;
+// Leaf 7.0, ECX: AVX-512 VBMI, UMIP, VBMI2, GFNI, VAES, VPCLMULQDQ, VNNI, BITALG, VPOPCNTDQ
+const FEATURES_7C: u32 = 0x00005f46;
+// Leaf 7.0, EDX: fast short REP MOV
+const FEATURES_7D: u32 = 1 << 4;
+// Leaf D.1, EAX: XSAVEOPT, XSAVEC, XGETBV with ECX = 1
+const FEATURES_D1: u32 = 7;
+// Leaf 80000001h, ECX: LAHF, ABM, SSE4A, misaligned SSE, prefetches; EDX: SYSCALL, NX, 1 GiB pages, RDTSCP, LM
+const FEATURES_X1C: u32 = 0x1e1;
+const FEATURES_X1D: u32 = 0x2c100800;
+const RDTSCP: u32 = 1 << 27;
+const INVARIANT_TSC: u32 = 1 << 8;
+
+@unmanaged
+class Features {
+  /** CR4 bits that the offered features bring. */
+  cr4: u64;
+  /** Bits that XCR0 may have. */
+  xcr0: u64;
+  efer: u64;
+  rdtscp: u32;
+  padding: u32;
+}
+
+/** What the rest of the monitor must know about what it offers. */
+export const features = changetype<Features>(memory.data(32, 8));
+
+function answer(leaf: u32): Answer {
+  const group: u32 = leaf >= EXTENDED ? 1 : leaf >= HYPERVISOR ? 2 : 0;
+  return changetype<Answer>(answers + (<usize>(group * GROUP + (leaf & (GROUP - 1))) << 4));
+}
+
+function stateAnswer(subleaf: u32): Answer {
+  return changetype<Answer>(extendedState + (<usize>subleaf << 4));
+}
+
+function host(leaf: u32, subleaf: u32): Answer {
+  query(leaf, subleaf, changetype<usize>(raw));
+  return raw;
+}
+
+function copy(to: Answer, from: Answer): void {
+  to.eax = from.eax;
+  to.ebx = from.ebx;
+  to.ecx = from.ecx;
+  to.edx = from.edx;
+}
+
+function buildBasic(tscHz: u64): void {
+  copy(answer(0), host(0, 0));
+  const most = answer(0).eax;
+  // Leaf 15h tells the TSC's frequency: a guest that reads it need not calibrate.
+  answer(0).eax = BASIC_MAX;
+  const one = answer(1);
+  copy(one, host(1, 0));
+  one.ebx = (one.ebx & 0xff00) | 0x10000; // CLFLUSH line size; APIC id 0, one logical processor
+  one.ecx = (one.ecx & FEATURES_1C) | HYPERVISOR_PRESENT;
+  one.edx &= FEATURES_1D;
+  copy(answer(2), host(2, 0));
+  if (most >= 7) {
+    const seven = answer(7);
+    copy(seven, host(7, 0));
+    seven.eax = 0;
+    seven.ebx = (seven.ebx & FEATURES_7B) | TSC_ADJUST;
+    seven.ecx &= FEATURES_7C;
+    seven.edx &= FEATURES_7D;
+  }
+  const crystal = answer(0x15);
+  crystal.eax = 1;
+  crystal.ebx = 1;
+  crystal.ecx = <u32>min<u64>(tscHz, 0xffffffff);
+  if (tscHz > 0xffffffff) {
+    // A numerator of 2 keeps the crystal's frequency in 32 bits.
+    crystal.ebx = 2;
+    crystal.ecx = <u32>(tscHz / 2);
+  }
+  answer(0x16).eax = <u32>(tscHz / 1000000);
+}
+
+function buildExtendedState(): void {
+  features.xcr0 = 1;
+  if (!(answer(1).ecx & XSAVE)) return;
+  const main = stateAnswer(0);
+  copy(main, host(0xd, 0));
+  features.xcr0 = (<u64>main.eax | (<u64>main.edx << 32)) & XCR0_KNOWN;
+  main.eax = <u32>features.xcr0;
+  main.edx = <u32>(features.xcr0 >> 32);
+  copy(stateAnswer(1), host(0xd, 1));
+  stateAnswer(1).eax &= FEATURES_D1;
+  stateAnswer(1).ebx = 0;
+  stateAnswer(1).ecx = 0;
+  stateAnswer(1).edx = 0;
+  main.ecx = 576;
+  for (let n: u32 = 2; n < 63; n++) {
+    if (!((features.xcr0 >> n) & 1)) continue;
+    copy(stateAnswer(n), host(0xd, n));
+    main.ecx = max(main.ecx, stateAnswer(n).eax + stateAnswer(n).ebx);
+  }
+}
+
+/** x87, SSE, AVX, AVX-512's three. */
+const XCR0_KNOWN: u64 = 0xe7;
+
+function buildExtended(hasRdtscp: bool): void {
+  copy(answer(EXTENDED), host(EXTENDED, 0));
+  const most = min(answer(EXTENDED).eax, EXTENDED + EXTENDED_MAX);
+  answer(EXTENDED).eax = most;
+  for (let leaf = EXTENDED + 1; leaf <= most; leaf++) copy(answer(leaf), host(leaf, 0));
+  const one = answer(EXTENDED + 1);
+  one.ecx &= FEATURES_X1C;
+  one.edx &= FEATURES_X1D & (hasRdtscp ? ~0 : ~RDTSCP);
+  features.rdtscp = one.edx & RDTSCP;
+  const power = answer(EXTENDED + 7);
+  power.eax = 0;
+  power.ebx = 0;
+  power.ecx = 0;
+  power.edx &= INVARIANT_TSC;
+  const sizes = answer(EXTENDED + 8);
+  sizes.eax &= 0xffff;
+  sizes.ebx = 0;
+  sizes.ecx = 0;
+  sizes.edx = 0;
+}
+
+function buildHypervisor(tscHz: u64): void {
+  const first = answer(HYPERVISOR);
+  first.eax = HYPERVISOR + HYPERVISOR_MAX;
+  first.ebx = 0x65707954; // "Type"
+  first.ecx = 0x6f736976; // "viso"
+  first.edx = 0x00000072; // "r"
+  answer(HYPERVISOR + HYPERVISOR_MAX).eax = <u32>(tscHz / 1000); // kHz, where others put it too
+}
+
+/**
+ * Builds the table from what the host offers and what the virtualization extension lets a guest use.
+ */
+export function buildCpuid(tscHz: u64, hasRdtscp: bool, hasInvpcid: bool): void {
+  buildBasic(tscHz);
+  if (!hasInvpcid) answer(7).ebx &= ~INVPCID;
+  buildExtendedState();
+  buildExtended(hasRdtscp);
+  buildHypervisor(tscHz);
+  features.cr4 = cr4Bits(answer(1), answer(7));
+  features.efer = 0x501 | (answer(EXTENDED + 1).edx & (1 << 20) ? 0x800 : 0);
+}
+
+/** CR4 bits that a guest may set beside those that every CPU has. */
+function cr4Bits(one: Answer, seven: Answer): u64 {
+  let allowed: u64 = 0;
+  if (one.ecx & XSAVE) allowed |= Cr4.OSXSAVE;
+  if (one.ecx & (1 << 17)) allowed |= Cr4.PCIDE;
+  if (seven.ebx & 1) allowed |= Cr4.FSGSBASE;
+  if (seven.ebx & (1 << 7)) allowed |= Cr4.SMEP;
+  if (seven.ebx & (1 << 20)) allowed |= Cr4.SMAP;
+  if (seven.ecx & (1 << 2)) allowed |= Cr4.UMIP;
+  return allowed;
+}
+
+/** CR4.OSXSAVE shows in leaf 1. */
+export function noteOsxsave(on: bool): void {
+  const one = answer(1);
+  one.ecx = on ? one.ecx | OSXSAVE : one.ecx & ~OSXSAVE;
+}
+
+/** XCR0 shows in leaf Dh: the size of the enabled components' area. */
+export function noteXcr0(value: u64): void {
+  let size: u32 = 576;
+  for (let n: u32 = 2; n < 63; n++) {
+    if ((value >> n) & 1) size = max(size, stateAnswer(n).eax + stateAnswer(n).ebx);
+  }
+  stateAnswer(0).ebx = size;
+}
+
+/** Leaves 4 and Dh, and what is past a group's end. An unknown leaf is answered by zeros. */
+function lookUp(leaf: u32, subleaf: u32): Answer {
+  if (leaf == 4) {
+    copy(raw, host(4, subleaf));
+    // One core, and nobody to share a cache with.
+    raw.eax &= 0x3fff;
+    return raw;
+  }
+  if (leaf == 7) return subleaf == 0 ? answer(7) : zero;
+  if (leaf == 0xd) return subleaf < 63 ? stateAnswer(subleaf) : zero;
+  return (leaf & 0x3fffffff) < GROUP && leaf < 0xc0000000 ? answer(leaf) : zero;
+}
+
+export function onCpuid(v: Vcpu): u32 {
+  const leaf = <u32>v.rax;
+  const plain = leaf < GROUP && leaf != 4 && leaf != 7 && leaf != 0xd;
+  const a = plain ? changetype<Answer>(answers + (<usize>leaf << 4)) : lookUp(leaf, <u32>v.rcx);
+  v.rax = a.eax;
+  v.rbx = a.ebx;
+  v.rcx = a.ecx;
+  v.rdx = a.edx;
+  v.skip();
+  return Next.Resume;
+}

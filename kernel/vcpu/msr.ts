@@ -1,0 +1,105 @@
+/**
+ * Model-specific registers: what is not named here does not exist, and is #GP, counted. Those that the CPU switches by
+ * itself never exit.
+ */
+import { Refusal } from "../abi/exit";
+import { VmInfo } from "../abi/vminfo";
+import { VM_INFO } from "../abi/address";
+import { Cr0, Efer } from "../x86/cr";
+import * as Msr from "../x86/msr";
+import { tsc } from "../machine/time";
+import { features } from "./cpuid";
+import { raiseGp } from "./event";
+import { Dirty, Next, Vcpu } from "./vcpu";
+
+/** IA32_FEATURE_CONTROL: locked, VMX off. */
+const FEATURE_CONTROL: u64 = 1;
+
+@unmanaged
+class Clock {
+  /** Guest TSC = host TSC + offset. */
+  offset: u64;
+  adjust: u64;
+}
+
+/** The guest's TSC. The vendor's code writes the offset to the CPU when a handler changed it. */
+export const guestClock = changetype<Clock>(memory.data(16, 8));
+
+function read(v: Vcpu, index: u32): u64 {
+  switch (index) {
+    case Msr.IA32_TIME_STAMP_COUNTER:
+      return tsc() + guestClock.offset;
+    case Msr.IA32_FEATURE_CONTROL:
+      return FEATURE_CONTROL;
+    case Msr.IA32_TSC_ADJUST:
+      return guestClock.adjust;
+    case Msr.IA32_BIOS_SIGN_ID:
+    case Msr.IA32_DEBUGCTL:
+      return 0;
+    case Msr.IA32_MISC_ENABLE:
+      return changetype<VmInfo>(VM_INFO).miscEnable;
+    case Msr.IA32_EFER:
+      return v.system.efer;
+    default:
+      v.refuse(Refusal.UnknownMsr);
+      raiseGp(v);
+      return 0;
+  }
+}
+
+/** Needs v.system.efer. */
+export function onReadMsr(v: Vcpu): u32 {
+  const attention = v.attention;
+  const value = read(v, <u32>v.rcx);
+  if (v.attention != attention) return Next.Resume;
+  v.rax = <u32>value;
+  v.rdx = value >> 32;
+  v.skip();
+  return Next.Resume;
+}
+
+/** Whether WRMSR of this value to EFER is taken (SDM Vol. 3A 2.2.1): LMA is the CPU's, LME is fixed while paging is on. */
+function writeEfer(v: Vcpu, value: u64): bool {
+  const s = v.system;
+  if (value & ~features.efer) return false;
+  if ((value ^ s.efer) & Efer.LME && s.cr0 & Cr0.PG) return false;
+  s.efer = (value & ~Efer.LMA) | (s.efer & Efer.LMA);
+  v.dirty |= Dirty.Efer;
+  return true;
+}
+
+/** Whether the write is taken; if not it is #GP. */
+function write(v: Vcpu, index: u32, value: u64): bool {
+  switch (index) {
+    case Msr.IA32_TIME_STAMP_COUNTER: {
+      // A write moves IA32_TSC_ADJUST by as much (SDM Vol. 3B 18.17.3, Time-Stamp Counter Adjustment).
+      const change = value - (tsc() + guestClock.offset);
+      guestClock.offset += change;
+      guestClock.adjust += change;
+      v.dirty |= Dirty.TscOffset;
+      return true;
+    }
+    case Msr.IA32_TSC_ADJUST:
+      guestClock.offset += value - guestClock.adjust;
+      guestClock.adjust = value;
+      v.dirty |= Dirty.TscOffset;
+      return true;
+    case Msr.IA32_BIOS_SIGN_ID:
+    case Msr.IA32_DEBUGCTL:
+      return value == 0;
+    case Msr.IA32_MISC_ENABLE:
+      return true; // as on a PC whose bits are all fixed: accepted, not kept
+    case Msr.IA32_EFER:
+      return writeEfer(v, value);
+    default:
+      v.refuse(Refusal.UnknownMsr);
+      return false;
+  }
+}
+
+/** Needs v.system.efer and cr0. */
+export function onWriteMsr(v: Vcpu): u32 {
+  if (!write(v, <u32>v.rcx, (v.rdx << 32) | <u32>v.rax)) raiseGp(v);
+  else v.skip();
+  return Next.Resume;
+}

@@ -1,0 +1,153 @@
+/**
+ * A vCPU as its monitor sees it, in one page of linear memory. The vendor's exit code fills in what the exit was about;
+ * handlers read it, act on it and on the registers, and leave their results here for the vendor's code to write back.
+ */
+import { EXIT_COUNTERS, LAST_EXITS, LAST_EXITS_OFFSET, LastExit, REFUSAL_COUNTERS } from "../abi/exit";
+import { RunArea } from "../abi/run";
+import { System } from "./system";
+
+/** What a handler says is next: values of Leave. */
+export namespace Next {
+  export const Resume: u32 = 0;
+  export const Yield: u32 = 1;
+  export const Stop: u32 = 2;
+}
+
+/** Reasons to look at events before the guest goes on, in Vcpu.attention. */
+export namespace Attention {
+  /** An event whose delivery was interrupted by the exit. */
+  export const Interrupted: u32 = 1 << 0;
+  export const Exception: u32 = 1 << 1;
+  export const Nmi: u32 = 1 << 2;
+  /** The interrupt controller's output is asserted. */
+  export const Interrupt: u32 = 1 << 3;
+  /** A window was asked for and may not be needed any more. */
+  export const Window: u32 = 1 << 4;
+}
+
+/** Blocking by instruction or event, in Vcpu.blocking: the VMCS's interruptibility bits (SDM Vol. 3C 25.4.2). */
+export namespace Blocking {
+  export const Sti: u32 = 1 << 0;
+  export const MovSs: u32 = 1 << 1;
+  export const Nmi: u32 = 1 << 3;
+}
+
+/** What a handler changed of what the CPU holds, in Vcpu.dirty. */
+export namespace Dirty {
+  export const Efer: u32 = 1 << 0;
+  export const TscOffset: u32 = 1 << 1;
+}
+
+/** Kinds of memory access, in Vcpu.access. */
+export namespace Access {
+  export const Write: u32 = 1 << 0;
+  export const Execute: u32 = 1 << 1;
+  /** The access was for the linear address in `linear`, not for a paging structure. */
+  export const Linear: u32 = 1 << 2;
+}
+
+@unmanaged
+export class Vcpu extends RunArea {
+  /** The guest's RIP and RFLAGS at the exit, the exiting instruction's length, and what blocks events. */
+  rip: u64;
+  rflags: u64;
+  length: u32;
+  blocking: u32;
+  /** The hardware's reason and its qualification. */
+  reason: u32;
+  /** Nonzero: the handler completed the instruction, and RIP is now past it. */
+  skipped: u32;
+  /** Dirty bits. */
+  dirty: u32;
+
+  // Exit.Port
+  port: u32;
+  /** Bytes a transfer: 1, 2 or 4. */
+  portSize: u32;
+  portIn: u32;
+  /** INS or OUTS, with REP or without. */
+  portString: u32;
+  portRepeat: u32;
+
+  // Exit.ControlRegister: the register, whether it is read, and the general register's number
+  crNumber: u32;
+  crRead: u32;
+  crGpr: u32;
+  crValue: u64;
+
+  // Exit.Memory
+  access: u32;
+  gpa: u64;
+  linear: u64;
+
+  // Exit.Exception, and the exception that waits to be injected
+  exitVector: u32;
+  exitError: u32;
+  /** Of #DB: what DR6 would say. */
+  exitQualification: u64;
+  exceptionVector: u32;
+  exceptionError: u32;
+  exceptionHasError: u32;
+
+  /** Attention bits. */
+  attention: u32;
+  /** The event that the exit interrupted: the VMCS's IDT-vectoring format, its error code and instruction length. */
+  interrupted: u32;
+  interruptedError: u32;
+  interruptedLength: u32;
+  /** An acknowledged interrupt that could not be delivered yet: HELD and its vector. */
+  heldInterrupt: u32;
+  /** Window exits that are on: Attention.Nmi, Attention.Interrupt. */
+  windows: u32;
+  /** The guest executed HLT and nothing has woken it. */
+  halted: u32;
+  cr8: u32;
+
+  /** General register n, numbered as in ModR/M. */
+  gpr(n: u32): u64 {
+    return load<u64>(changetype<usize>(this) + (<usize>n << 3));
+  }
+  setGpr(n: u32, value: u64): void {
+    store<u64>(changetype<usize>(this) + (<usize>n << 3), value);
+  }
+
+  get system(): System {
+    return changetype<System>(changetype<usize>(this) + SYSTEM_OFFSET);
+  }
+
+  /** Completes the exiting instruction: the guest goes on behind it. */
+  skip(): void {
+    this.rip += this.length;
+    this.skipped = 1;
+  }
+
+  /** Counts an exit and notes it among the last ones. */
+  count(kind: u32): void {
+    const area = changetype<usize>(this);
+    const counter = area + EXIT_COUNTERS + (<usize>kind << 3);
+    store<u64>(counter, load<u64>(counter) + 1);
+    const n = this.lastExit++;
+    const e = changetype<LastExit>(area + LAST_EXITS_OFFSET + (<usize>(n & (LAST_EXITS - 1)) << 4));
+    e.rip = this.rip;
+    e.reason = this.reason;
+    e.kind = kind;
+  }
+
+  /** Counts a refusal (Refusal). */
+  refuse(what: u32): void {
+    const counter = changetype<usize>(this) + REFUSAL_COUNTERS + (<usize>what << 3);
+    store<u64>(counter, load<u64>(counter) + 1);
+  }
+
+  /** Ends the VM. */
+  stop(reason: u32, detail: u64): u32 {
+    this.stopReason = reason;
+    this.stopDetail = detail;
+    return Next.Stop;
+  }
+}
+
+const SYSTEM_OFFSET: usize = 1536;
+
+if (offsetof<Vcpu>() > EXIT_COUNTERS) ERROR("the vCPU's fields run into its exit counters");
+if (offsetof<LastExit>() != 16) ERROR("count() takes a LastExit for 16 bytes");

@@ -1,0 +1,38 @@
+/**
+ * Writes to CR0 and CR4 that change a watched bit. The handler puts the new value of the watched bits where the guest
+ * reads them and lets the guest execute the instruction again: now it changes no watched bit, so the CPU itself does the
+ * rest, with all its checks and side effects (SDM Vol. 3C 26.3, Changes to Instruction Behavior in VMX Non-Root
+ * Operation).
+ */
+import { flush } from "../machine/vmcs";
+import { CR4_FREE, isBadCr0, isBadCr4, noteCr4, onCr8 } from "../vcpu/cr";
+import { raiseGp } from "../vcpu/event";
+import { onUnexpected } from "../vcpu/instruction";
+import { Next, Vcpu } from "../vcpu/vcpu";
+import { Cr4 } from "../x86/cr";
+import * as F from "./field";
+
+function writeCr0(v: Vcpu, value: u64): void {
+  if (isBadCr0(value)) raiseGp(v);
+  else F.CR0_SHADOW.write(value);
+}
+
+function writeCr4(v: Vcpu, value: u64): void {
+  if (isBadCr4(v, value)) {
+    raiseGp(v);
+    return;
+  }
+  F.GUEST_CR4.write((F.GUEST_CR4.read() & CR4_FREE) | (value & ~CR4_FREE) | Cr4.VMXE);
+  F.CR4_SHADOW.write(value);
+  // The second execution changes none of these in the CPU, so it flushes nothing for them.
+  if ((value ^ v.system.cr4) & (Cr4.PCIDE | Cr4.SMEP)) flush();
+  noteCr4(value);
+}
+
+export function onControlRegister(v: Vcpu): u32 {
+  if (v.crNumber == 8) return onCr8(v);
+  if (v.crNumber == 0) writeCr0(v, v.crValue);
+  else if (v.crNumber == 4) writeCr4(v, v.crValue);
+  else return onUnexpected(v);
+  return Next.Resume;
+}

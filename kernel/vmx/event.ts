@@ -1,0 +1,32 @@
+/** Injecting events and waiting for windows under VT-x (SDM Vol. 3C 27.6, Event Injection; 27.7.5 to 27.7.6, windows). */
+import { bits } from "../lib/bits";
+import { interruptWindow, nmiWindow } from "../machine/vmcs";
+import { EventType, Injection } from "../vcpu/event";
+import { Attention, Blocking, Vcpu } from "../vcpu/vcpu";
+import * as F from "./field";
+
+const HAS_ERROR: u32 = 1 << 11;
+
+/** Reads what decides whether an event can be taken. */
+export function loadInterruptibility(v: Vcpu): void {
+  v.rflags = F.GUEST_RFLAGS.read();
+  v.blocking = F.GUEST_INTERRUPTIBILITY.read();
+}
+
+/** Makes the next entry deliver the event. */
+export function inject(v: Vcpu, i: Injection): void {
+  const type = <u32>bits(i.event, 10, 8);
+  if (i.event & HAS_ERROR) F.ENTRY_ERROR_CODE.write(i.error & 0xffff);
+  if (type >= EventType.SoftwareInterrupt) F.ENTRY_LENGTH.write(i.length & 15);
+  // An NMI that is delivered again: its first delivery has blocked NMIs already (27.3.1.5).
+  if (type == EventType.Nmi && v.blocking & Blocking.Nmi) F.GUEST_INTERRUPTIBILITY.write(v.blocking & ~Blocking.Nmi);
+  F.ENTRY_INTERRUPTION.write(i.event);
+}
+
+/** Turns window exits on and off: `wanted` has Attention.Nmi and Attention.Interrupt. */
+export function setWindows(v: Vcpu, wanted: u32): void {
+  const change = wanted ^ v.windows;
+  if (change & Attention.Interrupt) interruptWindow((wanted & Attention.Interrupt) != 0);
+  if (change & Attention.Nmi) nmiWindow((wanted & Attention.Nmi) != 0);
+  v.windows = wanted;
+}

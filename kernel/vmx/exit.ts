@@ -1,0 +1,221 @@
+/**
+ * The monitor's side of VT-x: what an exit was about, in neutral words, and what the CPU is told before the guest goes
+ * on. SDM Vol. 3C 28.2, Recording VM-Exit Information; Vol. 3D Appendix C, VMX Basic Exit Reasons.
+ */
+import { Exit } from "../abi/exit";
+import { bit, bits } from "../lib/bits";
+import { dr6, setDr6 } from "../machine/debug";
+import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
+import { guestClock } from "../vcpu/msr";
+import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
+import { Rflags } from "../x86/cr";
+import { Vector } from "../x86/vector";
+import * as F from "./field";
+
+namespace Reason {
+  export const EXCEPTION: u32 = 0;
+  export const TRIPLE_FAULT: u32 = 2;
+  export const INIT: u32 = 3;
+  export const SIPI: u32 = 4;
+  export const INTERRUPT_WINDOW: u32 = 7;
+  export const NMI_WINDOW: u32 = 8;
+  export const TASK_SWITCH: u32 = 9;
+  export const CPUID: u32 = 10;
+  export const GETSEC: u32 = 11;
+  export const HLT: u32 = 12;
+  export const INVD: u32 = 13;
+  export const RDPMC: u32 = 15;
+  export const VMCALL: u32 = 18;
+  export const VMXON: u32 = 27;
+  export const CR_ACCESS: u32 = 28;
+  export const IO: u32 = 30;
+  export const RDMSR: u32 = 31;
+  export const WRMSR: u32 = 32;
+  export const INVALID_GUEST_STATE: u32 = 33;
+  export const MSR_LOADING: u32 = 34;
+  export const MWAIT: u32 = 36;
+  export const MONITOR: u32 = 39;
+  export const EPT_VIOLATION: u32 = 48;
+  export const INVEPT: u32 = 50;
+  export const INVVPID: u32 = 53;
+  export const WBINVD: u32 = 54;
+  export const XSETBV: u32 = 55;
+  export const INVPCID: u32 = 58;
+  export const VMFUNC: u32 = 59;
+  export const ENCLS: u32 = 60;
+}
+
+const ENTRY_FAILURE: u32 = 0x80000000;
+const VALID: u32 = 0x80000000;
+const HAS_ERROR: u32 = 1 << 11;
+/** Pending debug exceptions: a single step is due (25.4.2). */
+const PENDING_BS: u64 = 1 << 14;
+/** DR6: B0 to B3, BD, BS, RTM as a debug exception sets them; DR7: general detect. */
+const DR6_CAUSES: u64 = 0xe00f;
+const DR7_GD: u64 = 1 << 13;
+
+/** What a completed instruction needs: its length, and the flags that its completion changes. */
+function instruction(v: Vcpu): void {
+  v.length = F.EXIT_LENGTH.read();
+  v.rflags = F.GUEST_RFLAGS.read();
+  v.blocking = F.GUEST_INTERRUPTIBILITY.read();
+}
+
+/** The system registers that checks of CR, EFER and addresses need. */
+export function loadControls(v: Vcpu): void {
+  const s = v.system;
+  s.cr0 = (F.GUEST_CR0.read() & ~CR0_WATCHED) | (F.CR0_SHADOW.read() & CR0_WATCHED);
+  s.cr3 = F.GUEST_CR3.read();
+  s.cr4 = (F.GUEST_CR4.read() & CR4_FREE) | (F.CR4_SHADOW.read() & ~CR4_FREE);
+  s.efer = F.GUEST_EFER.read();
+}
+
+/** The event whose delivery this exit interrupted: it is to be injected again (28.2.4). */
+function saveInterrupted(v: Vcpu): void {
+  const event = F.VECTORING.read();
+  if (!(event & VALID)) return;
+  v.interrupted = event & ~(1 << 12);
+  v.interruptedError = event & HAS_ERROR ? F.VECTORING_ERROR_CODE.read() : 0;
+  v.interruptedLength = bits(event, 10, 8) >= 4 ? F.EXIT_LENGTH.read() : 0;
+  v.attention |= Attention.Interrupted;
+}
+
+/** 28.2.1, table 28-5: qualification for I/O instructions. */
+function decodePort(v: Vcpu): u32 {
+  instruction(v);
+  const q = <u32>F.QUALIFICATION.read();
+  v.portSize = (q & 7) + 1;
+  v.portIn = (q >> 3) & 1;
+  v.portString = (q >> 4) & 1;
+  v.portRepeat = (q >> 5) & 1;
+  v.port = q >> 16;
+  return Exit.Port;
+}
+
+function decodeException(v: Vcpu): u32 {
+  const event = F.EXIT_INTERRUPTION.read();
+  v.exitVector = event & 0xff;
+  v.exitError = event & HAS_ERROR ? F.EXIT_ERROR_CODE.read() : 0;
+  v.exitQualification = F.QUALIFICATION.read();
+  saveInterrupted(v);
+  if (v.exitVector == Vector.DB) noteDebug(v.exitQualification);
+  if (bit(event, 12) && v.exitVector != Vector.DF) blockNmiAgain(v);
+  return Exit.Exception;
+}
+
+/** A debug exception that exits has changed neither DR6 nor DR7 (28.1): what its delivery would have done. */
+function noteDebug(qualification: u64): void {
+  setDr6((dr6() & ~DR6_CAUSES) | (qualification & DR6_CAUSES));
+  F.GUEST_DR7.write(F.GUEST_DR7.read() & ~DR7_GD);
+}
+
+/** IRET unblocked NMIs and then faulted: they are blocked again (28.2.3). */
+function blockNmiAgain(v: Vcpu): void {
+  if (!(v.attention & Attention.Interrupted)) setBlocking(F.GUEST_INTERRUPTIBILITY.read() | Blocking.Nmi);
+}
+
+/** 28.2.1, table 28-7: qualification for EPT violations. */
+function decodeMemory(v: Vcpu): u32 {
+  const q = F.QUALIFICATION.read();
+  v.gpa = F.GUEST_PHYSICAL.read();
+  v.linear = bit(q, 7) ? F.GUEST_LINEAR.read() : 0;
+  v.access =
+    (bit(q, 1) ? Access.Write : 0) | (bit(q, 2) ? Access.Execute : 0) | (bit(q, 7) && bit(q, 8) ? Access.Linear : 0);
+  saveInterrupted(v);
+  if (bit(q, 12)) blockNmiAgain(v);
+  return Exit.Memory;
+}
+
+function setBlocking(value: u32): void {
+  F.GUEST_INTERRUPTIBILITY.write(value);
+}
+
+/** 28.2.1, table 28-3: qualification for control-register accesses. CLTS and LMSW change no watched bit. */
+function decodeControlRegister(v: Vcpu): u32 {
+  instruction(v);
+  loadControls(v);
+  const q = <u32>F.QUALIFICATION.read();
+  const type = (q >> 4) & 3;
+  if (type > 1) return Exit.Unexpected;
+  v.crNumber = q & 15;
+  v.crRead = type;
+  v.crGpr = (q >> 8) & 15;
+  if (v.crGpr == 4) v.rsp = F.GUEST_RSP.read();
+  v.crValue = v.gpr(v.crGpr);
+  return Exit.ControlRegister;
+}
+
+/** Fills in what the exit was about and says which kind it is. */
+export function decode(v: Vcpu): u32 {
+  switch (v.reason) {
+    case Reason.CPUID:
+      instruction(v);
+      return Exit.Cpuid;
+    case Reason.IO:
+      return decodePort(v);
+    case Reason.HLT:
+      instruction(v);
+      return Exit.Halt;
+    case Reason.INTERRUPT_WINDOW:
+      v.attention |= Attention.Window;
+      return Exit.InterruptWindow;
+    case Reason.NMI_WINDOW:
+      v.attention |= Attention.Window;
+      return Exit.NmiWindow;
+    case Reason.RDMSR:
+      instruction(v);
+      loadControls(v);
+      return Exit.ReadMsr;
+    case Reason.WRMSR:
+      instruction(v);
+      loadControls(v);
+      return Exit.WriteMsr;
+    case Reason.CR_ACCESS:
+      return decodeControlRegister(v);
+    case Reason.EPT_VIOLATION:
+      return decodeMemory(v);
+    case Reason.EXCEPTION:
+      return decodeException(v);
+    case Reason.XSETBV:
+      instruction(v);
+      return Exit.SetXcr;
+    case Reason.INVD:
+    case Reason.WBINVD:
+      instruction(v);
+      return Exit.CacheControl;
+    case Reason.RDPMC:
+      return Exit.ReadCounter;
+    case Reason.TRIPLE_FAULT:
+      return Exit.TripleFault;
+    case Reason.TASK_SWITCH:
+      v.exitQualification = F.QUALIFICATION.read();
+      return Exit.TaskSwitch;
+    case Reason.GETSEC:
+    case Reason.MWAIT:
+    case Reason.MONITOR:
+    case Reason.INVEPT:
+    case Reason.INVVPID:
+    case Reason.INVPCID:
+    case Reason.VMFUNC:
+    case Reason.ENCLS:
+      return Exit.Undefined;
+    default:
+      if (v.reason >= Reason.VMCALL && v.reason <= Reason.VMXON) return Exit.Undefined;
+      return v.reason & ENTRY_FAILURE ? Exit.Refused : Exit.Unexpected;
+  }
+}
+
+/** Writes back what the handler did: the guest goes on behind a completed instruction. */
+export function complete(v: Vcpu): void {
+  if (v.skipped) {
+    v.skipped = 0;
+    F.GUEST_RIP.write(v.rip);
+    if (v.blocking & (Blocking.Sti | Blocking.MovSs)) setBlocking(v.blocking & ~(Blocking.Sti | Blocking.MovSs));
+    if (v.rflags & Rflags.TF) F.GUEST_PENDING_DEBUG.write(PENDING_BS);
+  }
+  if (v.dirty) {
+    if (v.dirty & Dirty.Efer) F.GUEST_EFER.write(v.system.efer);
+    if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(guestClock.offset);
+    v.dirty = 0;
+  }
+}

@@ -1,0 +1,183 @@
+/** Root's side of VT-x: VMX operation and a vCPU's VMCS (SDM Vol. 3C 25, Virtual Machine Control Structures). */
+import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
+import { GuestSummary } from "../vcpu/summary";
+import { Vector } from "../x86/vector";
+import { Cr0, Cr4 } from "../x86/cr";
+import * as Msr from "../x86/msr";
+import * as cpu from "../machine/cpu";
+import * as msr from "../machine/msr";
+import * as phys from "../machine/phys";
+import * as vmx from "../machine/vmx";
+import { capability } from "./capability";
+import { Entry } from "./control";
+import * as F from "./field";
+
+const PAGE: u64 = 4096;
+const EPT_WRITE_BACK: u64 = 6;
+const EPT_WALK_4: u64 = 3 << 3;
+
+/** Where a host resumes and what a vCPU is bound to. Addresses of pages are physical. */
+@unmanaged
+export class VmcsConfig {
+  vmcs: u64;
+  msrBitmap: u64;
+  ept: u64;
+  /** The monitor's page table, and where the exit stub pushes the guest's registers: the end of the Gprs. */
+  hostCr3: u64;
+  hostStack: u64;
+  /** Host segment bases: the CPU's block, TSS, GDT and IDT. */
+  perCpu: u64;
+  tss: u64;
+  gdt: u64;
+  idt: u64;
+  tscOffset: u64;
+  vpid: u32;
+  padding: u32;
+}
+
+/** Enters VMX operation (24.7, Enabling and Entering VMX Operation). `region` is a zeroed page. */
+export function enable(region: u64): bool {
+  cpu.writeCr0((cpu.readCr0() | capability.cr0Fixed0) & capability.cr0Fixed1);
+  cpu.writeCr4((cpu.readCr4() | capability.cr4Fixed0 | Cr4.VMXE) & capability.cr4Fixed1);
+  phys.store32(region, capability.revision);
+  return vmx.on(region);
+}
+
+export function disable(): void {
+  vmx.off();
+  cpu.writeCr4(cpu.readCr4() & ~Cr4.VMXE);
+}
+
+/**
+ * Lets a guest read and write directly what entries and exits, or root when it changes vCPUs, switch; everything else
+ * exits (25.6.9, MSR-Bitmap Address).
+ */
+export function fillMsrBitmap(page: u64): void {
+  phys.fill(page, 0xff, PAGE);
+  for (let i: u32 = 0; i < 2; i++) {
+    const write = i * 2048;
+    pass(page + write, Msr.IA32_SYSENTER_CS);
+    pass(page + write, Msr.IA32_SYSENTER_ESP);
+    pass(page + write, Msr.IA32_SYSENTER_EIP);
+    pass(page + write, Msr.IA32_PAT);
+    pass(page + write, Msr.IA32_STAR);
+    pass(page + write, Msr.IA32_LSTAR);
+    pass(page + write, Msr.IA32_CSTAR);
+    pass(page + write, Msr.IA32_FMASK);
+    pass(page + write, Msr.IA32_FS_BASE);
+    pass(page + write, Msr.IA32_GS_BASE);
+    pass(page + write, Msr.IA32_KERNEL_GS_BASE);
+  }
+  pass(page, Msr.IA32_TIME_STAMP_COUNTER);
+}
+
+/** Clears the bit of an MSR: 0 to 1FFFh in the first KiB of a half, C0000000h to C0001FFFh in the second. */
+function pass(half: u64, index: u32): void {
+  const at = half + (index >= 0xc0000000 ? 1024 : 0) + ((index & 0x1fff) >> 3);
+  phys.store8(at, phys.load8(at) & ~(1 << (index & 7)));
+}
+
+function set16(field: F.Field16, value: u32): bool {
+  return vmx.write(field.encoding, value);
+}
+
+function set32(field: F.Field32, value: u32): bool {
+  return vmx.write(field.encoding, value);
+}
+
+function set64(field: F.Field64, value: u64): bool {
+  return vmx.write(field.encoding, value);
+}
+
+/** The EPT pointer of a tree of tables (25.6.11, Extended-Page-Table Pointer). */
+export function eptPointer(top: u64): u64 {
+  return top | EPT_WALK_4 | EPT_WRITE_BACK;
+}
+
+/** Makes a VMCS current and fills it. False when the CPU refuses one of its fields. */
+export function create(c: VmcsConfig): bool {
+  phys.fill(c.vmcs, 0, PAGE);
+  phys.store32(c.vmcs, capability.revision);
+  if (!vmx.clear(c.vmcs) || !vmx.load(c.vmcs)) return false;
+  return setControls(c) && setHost(c) && setGuest();
+}
+
+function setControls(c: VmcsConfig): bool {
+  return (
+    set32(F.PIN_CONTROLS, capability.pin) &&
+    set32(F.PROCESSOR_CONTROLS, capability.processor) &&
+    set32(F.SECONDARY_CONTROLS, capability.secondary) &&
+    set32(F.EXIT_CONTROLS, capability.exit) &&
+    // The guest starts in long mode; after that every exit records its mode in this control (A.6, bit 5).
+    set32(F.ENTRY_CONTROLS, capability.entry | Entry.IA32E_GUEST) &&
+    // #DB and #AC could be delivered without end (a debug or alignment fault within their own delivery).
+    set32(F.EXCEPTION_BITMAP, (1 << Vector.DB) | (1 << Vector.AC) | (1 << Vector.MC)) &&
+    set32(F.PAGE_FAULT_MASK, 0) &&
+    set32(F.PAGE_FAULT_MATCH, 0) &&
+    set32(F.CR3_TARGET_COUNT, 0) &&
+    set32(F.EXIT_MSR_STORE_COUNT, 0) &&
+    set32(F.EXIT_MSR_LOAD_COUNT, 0) &&
+    set32(F.ENTRY_MSR_LOAD_COUNT, 0) &&
+    set32(F.ENTRY_INTERRUPTION, 0) &&
+    set64(F.MSR_BITMAP, c.msrBitmap) &&
+    set64(F.EPT_POINTER, eptPointer(c.ept)) &&
+    set64(F.TSC_OFFSET, c.tscOffset) &&
+    set64(F.CR0_MASK, CR0_WATCHED) &&
+    set64(F.CR4_MASK, ~CR4_FREE) &&
+    (!capability.hasVpid || set16(F.VPID, c.vpid))
+  );
+}
+
+function setHost(c: VmcsConfig): bool {
+  return (
+    set16(F.HOST_CS_SELECTOR, 0x08) &&
+    set16(F.HOST_SS_SELECTOR, 0x10) &&
+    set16(F.HOST_DS_SELECTOR, 0x10) &&
+    set16(F.HOST_ES_SELECTOR, 0x10) &&
+    set16(F.HOST_FS_SELECTOR, 0) &&
+    set16(F.HOST_GS_SELECTOR, 0) &&
+    set16(F.HOST_TR_SELECTOR, 0x18) &&
+    set64(F.HOST_CR0, cpu.readCr0()) &&
+    set64(F.HOST_CR3, c.hostCr3) &&
+    set64(F.HOST_CR4, cpu.readCr4()) &&
+    set64(F.HOST_FS_BASE, 0) &&
+    set64(F.HOST_GS_BASE, c.perCpu) &&
+    set64(F.HOST_TR_BASE, c.tss) &&
+    set64(F.HOST_GDTR_BASE, c.gdt) &&
+    set64(F.HOST_IDTR_BASE, c.idt) &&
+    set32(F.HOST_SYSENTER_CS, 0) &&
+    set64(F.HOST_SYSENTER_ESP, 0) &&
+    set64(F.HOST_SYSENTER_EIP, 0) &&
+    set64(F.HOST_PAT, msr.read(Msr.IA32_PAT)) &&
+    set64(F.HOST_EFER, msr.read(Msr.IA32_EFER)) &&
+    set64(F.HOST_RSP, c.hostStack) &&
+    set64(F.HOST_RIP, vmx.exitStub())
+  );
+}
+
+/** State that a monitor does not set; the registers that it does set start as an entry wants them. */
+function setGuest(): bool {
+  return (
+    set64(F.LINK_POINTER, ~(<u64>0)) &&
+    set64(F.GUEST_DEBUGCTL, 0) &&
+    set32(F.GUEST_ACTIVITY, 0) &&
+    set32(F.GUEST_INTERRUPTIBILITY, 0) &&
+    set64(F.GUEST_PENDING_DEBUG, 0) &&
+    set64(F.GUEST_DR7, 0x400) &&
+    set64(F.GUEST_CR0, Cr0.ET | Cr0.NE) &&
+    set64(F.GUEST_CR4, Cr4.VMXE) &&
+    set64(F.GUEST_RFLAGS, 2)
+  );
+}
+
+/** Reads the registers of the vCPU whose VMCS is current. */
+export function readGuest(out: GuestSummary): void {
+  out.rip = vmx.read(F.GUEST_RIP.encoding);
+  out.rsp = vmx.read(F.GUEST_RSP.encoding);
+  out.rflags = vmx.read(F.GUEST_RFLAGS.encoding);
+  out.cr0 = vmx.read(F.GUEST_CR0.encoding);
+  out.cr3 = vmx.read(F.GUEST_CR3.encoding);
+  out.cr4 = vmx.read(F.GUEST_CR4.encoding);
+  out.efer = vmx.read(F.GUEST_EFER.encoding);
+  out.cs = vmx.read(F.GUEST_CS_SELECTOR.encoding);
+}

@@ -1,0 +1,177 @@
+/** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { generateLayouts } from "../abi/generate.ts";
+import { writeLines } from "./lines.ts";
+import type { Image, Module } from "./modules.ts";
+import { filesBelow } from "./sources.ts";
+import { command, step } from "./step.ts";
+
+const CFLAGS = [
+  "-std=gnu11",
+  "-O2",
+  "-g",
+  "-ffreestanding",
+  "-fno-builtin",
+  "-mno-red-zone",
+  "-mgeneral-regs-only",
+  "-mcmodel=small",
+  "-fno-pic",
+  "-fno-pie",
+  "-fno-strict-aliasing",
+  "-fno-stack-protector",
+  "-fcf-protection=none",
+  "-fno-asynchronous-unwind-tables",
+  "-fno-tree-loop-distribute-patterns",
+  "-fno-delete-null-pointer-checks",
+  "-fstack-usage",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+];
+
+/** Reports what a build does, stage by stage. */
+export type Progress = (text: string) => void;
+
+export class Builder {
+  readonly root: string;
+  readonly out: string;
+  private readonly version: string;
+
+  constructor(root: string, out = join(root, "build")) {
+    this.root = root;
+    this.out = out;
+    this.version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+    mkdirSync(out, { recursive: true });
+  }
+
+  private run(program: string, args: string[]): Promise<string> {
+    return command(program, args, this.root);
+  }
+
+  private path(...parts: string[]): string {
+    return join(this.root, ...parts);
+  }
+
+  /** Builds the translator if its sources have changed. */
+  async tools(): Promise<void> {
+    await this.run("make", ["-s", "-C", "tools/wasm3-build"]);
+  }
+
+  async layouts(): Promise<boolean> {
+    const abi = join(this.out, "abi");
+    return step({
+      inputs: [...filesBelow(this.path("kernel/abi"), ".ts"), this.path("tools/abi/generate.ts")],
+      outputs: [join(abi, "layout.inc"), join(abi, "layout.h")],
+      run: () => generateLayouts(this.root, abi),
+    });
+  }
+
+  /** TypeScript to wasm to C. Returns the listing of what the module imports. */
+  async translate(module: Module): Promise<void> {
+    const base = join(this.out, "modules", module.name);
+    const wasm = `${base}.wasm`;
+    const sources = [...filesBelow(this.path("kernel"), ".ts"), this.path("asconfig.json")];
+    if (!module.entry.startsWith("kernel/")) sources.push(this.path(module.entry));
+    const target = module.target ?? module.name;
+    await step({
+      inputs: sources,
+      salt: JSON.stringify(module),
+      outputs: [wasm, `${wasm}.map`],
+      run: async () => {
+        const asc = this.path("node_modules/assemblyscript/bin/asc.js");
+        const args = [asc, module.entry, "--config", "asconfig.json", "--target", target, "--outFile", wasm];
+        await this.run(process.execPath, args);
+      },
+    });
+    await step({
+      inputs: [wasm, `${wasm}.map`, join(this.out, "tools/wasm3-build")],
+      salt: JSON.stringify(module),
+      outputs: [`${base}.c`, `${base}.listing`],
+      run: async () => {
+        const args = [wasm, "--out", `${base}.c`, "--name", module.name.replaceAll("-", "_"), "--map", `${wasm}.map`];
+        args.push("--include", `kernel/machine/${target}.h`);
+        if (module.allow) args.push("--allow", module.allow.join(","));
+        if (module.allowRecursion) args.push("--allow-recursion");
+        writeFileSync(`${base}.listing`, await this.run(join(this.out, "tools/wasm3-build"), args));
+      },
+    });
+  }
+
+  private async compile(source: string, object: string): Promise<void> {
+    const include = ["-I.", "-Ikernel/machine", "-Itools/wasm3-build", `-I${join(this.out, "abi")}`];
+    await step({
+      inputs: [
+        source,
+        ...filesBelow(this.path("kernel/machine"), ".h"),
+        this.path("tools/wasm3-build/wasm3-runtime.h"),
+        join(this.out, "abi/layout.h"),
+      ],
+      salt: CFLAGS.join(" ") + this.version,
+      outputs: [object],
+      run: async () => {
+        const defines = [`-DTYPEVISOR_VERSION="${this.version}"`];
+        await this.run("gcc", [...CFLAGS, ...defines, ...include, "-c", source, "-o", object]);
+      },
+    });
+  }
+
+  private async assemble(source: string, object: string): Promise<void> {
+    await step({
+      inputs: [source, this.path("boot/selectors.inc"), join(this.out, "abi/layout.inc")],
+      outputs: [object],
+      run: async () => {
+        await this.run("nasm", ["-f", "elf64", "-g", "-F", "dwarf", "-Werror", `-I${join(this.out, "abi")}/`, source, "-o", object]);
+      },
+    });
+  }
+
+  /** Links the image; beside NAME.elf it leaves NAME.debug (with symbols) and NAME.lines. */
+  async link(image: Image): Promise<void> {
+    const objects: string[] = [];
+    const folder = join(this.out, "objects");
+    mkdirSync(folder, { recursive: true });
+    const work: Promise<void>[] = [];
+    for (const source of filesBelow(this.path("boot"), ".asm")) {
+      const object = join(folder, `${basename(source, ".asm")}.asm.o`);
+      objects.push(object);
+      work.push(this.assemble(source, object));
+    }
+    for (const module of image.modules) {
+      const object = join(folder, `${module.name}.o`);
+      objects.push(object);
+      work.push(this.compile(join(this.out, "modules", `${module.name}.c`), object));
+    }
+    const start = join(folder, "start.c.o");
+    objects.push(start);
+    work.push(this.compile(this.path("kernel/machine/start.c"), start));
+    await Promise.all(work);
+
+    const debug = join(this.out, `${image.name}.debug`);
+    const elf = join(this.out, `${image.name}.elf`);
+    const lines = join(this.out, `${image.name}.lines`);
+    await step({
+      inputs: [...objects, this.path("boot/typevisor.ld"), this.path("tools/build/lines.ts")],
+      outputs: [elf, debug, lines],
+      run: async () => {
+        const script = this.path("boot/typevisor.ld");
+        const flags = ["-n", "-static", "--build-id=sha1", "-z", "noexecstack", "-T", script];
+        await this.run("ld", [...flags, "-o", debug, ...objects]);
+        await this.run("objcopy", ["--strip-all", debug, elf]);
+        await writeLines(debug, lines, this.root);
+      },
+    });
+  }
+
+  /** Builds one image from end to end. */
+  async build(image: Image, progress: Progress): Promise<void> {
+    progress("wasm3-build");
+    await this.tools();
+    progress("layouts");
+    await this.layouts();
+    progress(image.modules.map((m) => m.name).join(", "));
+    await Promise.all(image.modules.map((m) => this.translate(m)));
+    progress(`link ${image.name}`);
+    await this.link(image);
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Writes the line table that root reads (kernel/root/lines.ts describes it) and scripts/decode uses, from the debug
+ * information of the linked image.
+ */
+import { writeFileSync } from "node:fs";
+import { command } from "./step.ts";
+
+const MAGIC = 0x4c565954;
+
+export interface Row {
+  address: number;
+  file: string;
+  line: number;
+}
+
+export interface Named {
+  address: number;
+  name: string;
+}
+
+/** Rows of `objdump --dwarf=decodedline`: file, line, address, and flags. */
+export function parseRows(text: string): Row[] {
+  const rows: Row[] = [];
+  let file = "";
+  for (const line of text.split("\n")) {
+    const heading = /^(?:CU: )?(\S.*):$/.exec(line) ?? /^(\S+):\[\+\+\]$/.exec(line);
+    if (heading) {
+      file = heading[1]!.replace(/^\.\//, "");
+      continue;
+    }
+    const row = /^(\S+)\s+(\d+|-)\s+(0x[0-9a-f]+)/.exec(line);
+    if (row) rows.push({ address: Number(row[3]), file, line: row[2] === "-" ? 0 : Number(row[2]) });
+  }
+  return rows.sort((a, b) => a.address - b.address);
+}
+
+/** Drops rows that say nothing new: of one address the last counts, and equal neighbours are one. */
+export function compactRows(rows: Row[]): Row[] {
+  const compact: Row[] = [];
+  for (const row of rows) {
+    const last = compact.at(-1);
+    if (last?.address === row.address) compact.pop();
+    const before = compact.at(-1);
+    if (before && before.file === row.file && before.line === row.line) continue;
+    compact.push(row);
+  }
+  return compact;
+}
+
+/** Functions of the text section, from `nm`. */
+export function parseFunctions(text: string): Named[] {
+  const found: Named[] = [];
+  for (const line of text.split("\n")) {
+    const symbol = /^([0-9a-f]+) [tT] (\S+)$/.exec(line);
+    if (symbol) found.push({ address: parseInt(symbol[1]!, 16), name: symbol[2]! });
+  }
+  return found.sort((a, b) => a.address - b.address);
+}
+
+/** The table's bytes. */
+export function encodeLines(buildId: number, rows: Row[], functions: Named[]): Buffer {
+  const files = [...new Set(rows.map((r) => r.file))];
+  if (files.length > 0xffff) throw new Error("line table: more than 65535 files");
+  const header = 20;
+  const namesAt = header + rows.length * 8 + functions.length * 8 + files.length * 4;
+  const names: Buffer[] = [];
+  let next = namesAt;
+  const addName = (name: string) => {
+    const at = next;
+    const bytes = Buffer.from(`${name}\0`, "latin1");
+    names.push(bytes);
+    next += bytes.length;
+    return at;
+  };
+  const table = Buffer.alloc(namesAt);
+  table.writeUInt32LE(MAGIC, 0);
+  table.writeUInt32LE(buildId >>> 0, 4);
+  table.writeUInt32LE(rows.length, 8);
+  table.writeUInt32LE(files.length, 12);
+  table.writeUInt32LE(functions.length, 16);
+  let at = header;
+  const index = new Map(files.map((f, i) => [f, i]));
+  for (const row of rows) {
+    table.writeUInt32LE(row.address, at);
+    table.writeUInt16LE(index.get(row.file)!, at + 4);
+    table.writeUInt16LE(Math.min(row.line, 0xffff), at + 6);
+    at += 8;
+  }
+  for (const f of functions) {
+    table.writeUInt32LE(f.address, at);
+    table.writeUInt32LE(addName(f.name), at + 4);
+    at += 8;
+  }
+  for (const f of files) {
+    table.writeUInt32LE(addName(f), at);
+    at += 4;
+  }
+  return Buffer.concat([table, ...names]);
+}
+
+/** First four bytes of the build id that the linker noted. */
+export async function buildIdOf(elf: string, cwd: string): Promise<number> {
+  const notes = await command("readelf", ["--notes", elf], cwd);
+  const id = /Build ID: ([0-9a-f]{8})/.exec(notes);
+  if (!id) throw new Error(`${elf}: no build id`);
+  return parseInt(id[1]!, 16);
+}
+
+export async function writeLines(elf: string, out: string, cwd: string): Promise<void> {
+  const [decoded, symbols, buildId] = await Promise.all([
+    command("objdump", ["--dwarf=decodedline", elf], cwd),
+    command("nm", [elf], cwd),
+    buildIdOf(elf, cwd),
+  ]);
+  writeFileSync(out, encodeLines(buildId, compactRows(parseRows(decoded)), parseFunctions(symbols)));
+}

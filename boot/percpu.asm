@@ -133,17 +133,26 @@ interrupt:
   call timer_eoi
   cmp dword [gs:PERCPU_IN_MONITOR], 0
   je .return
+  rdtsc
+  shl rdx, 32
+  or rdx, rax
   mov rax, [gs:PERCPU_EXITS]
   cmp dword [gs:PERCPU_STRUCK], 0
   je .strike
   cmp rax, [gs:PERCPU_STRUCK_AT]
-  je .kill
+  jne .strike
+  sub rdx, [gs:PERCPU_STRUCK_TIME]
+  cmp rdx, [gs:PERCPU_WATCHDOG]
+  jae .kill
+  jmp .again                    ; a deadline of the guest's, not the watchdog's tick
 .strike:                        ; the first tick in this exit: look again in a while
   mov dword [gs:PERCPU_STRUCK], 1
   mov [gs:PERCPU_STRUCK_AT], rax
+  mov [gs:PERCPU_STRUCK_TIME], rdx
+.again:
   call timer_watchdog
   jmp .return
-.kill:                          ; the second: this monitor does not come back
+.kill:                          ; this monitor does not come back
   pop rdx
   pop rcx
   pop rax

@@ -11,6 +11,8 @@ export class PerCpu {
   exits: u64;
   /** `exits` at the last tick that found a monitor running. */
   struckAt: u64;
+  /** TSC value of that tick. */
+  struckTime: u64;
   struck: u32;
   /** Nonzero between run_vcpu and its return. */
   inMonitor: u32;

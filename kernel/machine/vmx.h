@@ -36,6 +36,10 @@ INTRINSIC int vmx_invalidateVpid(u32 vpid) {
   return ok;
 }
 
-INTRINSIC u32 vmx_runVcpu(u32 context) { return vmx_run_vcpu(LINEAR(void, context)); }
+INTRINSIC u32 vmx_runVcpu(u32 context) {
+  u32 left = vmx_run_vcpu(LINEAR(void, context));
+  *LINEAR(u32, context + VCPUCONTEXT_LAUNCHED) = PERCPU(u32, PERCPU_LAUNCHED);
+  return left;
+}
 INTRINSIC u64 vmx_exitStub(void) { return (u64)vmx_exit_stub; }
 INTRINSIC u32 vmx_instructionError(void) { return PERCPU(u32, PERCPU_INSTRUCTION_ERROR); }

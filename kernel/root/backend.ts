@@ -75,9 +75,7 @@ export function run(context: VcpuContext): u32 {
     assert(machine.load(context.vmcb), "VMPTRLD refused a VMCS of ours");
     backend.current = context.vmcb;
   }
-  const left = machine.runVcpu(changetype<usize>(context));
-  context.launched = 1;
-  return left;
+  return machine.runVcpu(changetype<usize>(context));
 }
 
 /** Lets go of a vCPU's control structure, so that its page can be given back. */

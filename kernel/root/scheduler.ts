@@ -139,7 +139,7 @@ function end(v: Vm, reason: u32, value: u64): void {
   const again = reset && options.reboot != 0;
   const out = orderly ? info() : error();
   out.str("vm").dec(v.id).str(again ? ": restarts: " : ": ended: ").str(stopName(reason));
-  if (reason == StopReason.Trap || reason == StopReason.Killed) cause(out.str(": "), takeRecord());
+  if (reason == StopReason.Trap) cause(out.str(": "), takeRecord());
   else detail(out, reason, value);
   say(out);
   if (reason == StopReason.Trap || reason == StopReason.Killed) reportTrap(v, takeRecord());

@@ -1,6 +1,6 @@
 /** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { generateLayouts } from "../abi/generate.ts";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
@@ -121,7 +121,7 @@ export class Builder {
       inputs: [source, this.path("boot/selectors.inc"), join(this.out, "abi/layout.inc")],
       outputs: [object],
       run: async () => {
-        await this.run("nasm", ["-f", "elf64", "-g", "-F", "dwarf", "-Werror", `-I${join(this.out, "abi")}/`, source, "-o", object]);
+        await this.run("nasm", ["-f", "elf64", "-g", "-F", "dwarf", "-Werror", `-I${join(this.out, "abi")}/`, relative(this.root, source), "-o", object]);
       },
     });
   }

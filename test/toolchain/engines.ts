@@ -103,7 +103,8 @@ export class Batch {
     table += `const struct native_module native_modules[] = {\n${entries.join("")}};\n`;
     table += `const u32 native_module_count = ${entries.length};\n`;
     writeFileSync(path.join(this.folder, "table.c"), table);
-    gcc(this.folder, ...kernelFlags, ...includes, "-c", "table.c", ...this.programs.map(({ name }) => `${name}.c`));
+    gcc(this.folder, ...kernelFlags, ...includes, "-c", ...this.programs.map(({ name }) => `${name}.c`));
+    gcc(this.folder, "-O0", "-fno-pie", ...includes, "-c", "table.c");
     const objects = ["table.o", ...this.programs.map(({ name }) => `${name}.o`), `${hostFolder}/native.o`, `${hostFolder}/runner.o`];
     gcc(this.folder, "-no-pie", "-o", runner, ...objects);
     return this.run(runner, script);

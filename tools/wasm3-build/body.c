@@ -5,14 +5,30 @@
 #include <string.h>
 
 /* Opcodes that are refused; those of two bytes as 0xfcNN. */
-static const struct { u32 first, last; const char *name; } refused[] = {
-    {0x06, 0x0a, "exception handling"}, {0x12, 0x13, "a tail call"},         {0x14, 0x15, "a call by reference"},
-    {0x18, 0x19, "exception handling"}, {0x1c, 0x1c, "select with a type"},  {0x1f, 0x1f, "exception handling"},
-    {0x25, 0x26, "a table access"},     {0x2a, 0x2b, "a float load"},        {0x38, 0x39, "a float store"},
-    {0x40, 0x40, "memory.grow"},        {0x43, 0x44, "a float constant"},    {0x5b, 0x66, "a float comparison"},
-    {0x8b, 0xa6, "float arithmetic"},   {0xa8, 0xab, "a float conversion"},  {0xae, 0xbf, "a float conversion"},
-    {0xd0, 0xd6, "a reference type"},   {0xfb, 0xfb, "garbage collection"},  {0xfd, 0xfd, "SIMD"},
-    {0xfe, 0xfe, "an atomic operation"}, {0xfc00, 0xfc07, "a float conversion"}, {0xfc08, 0xfc09, "a passive data segment"},
+static const struct {
+    u32 first, last;
+    const char *name;
+} refused[] = {
+    {0x06, 0x0a, "exception handling"},
+    {0x12, 0x13, "a tail call"},
+    {0x14, 0x15, "a call by reference"},
+    {0x18, 0x19, "exception handling"},
+    {0x1c, 0x1c, "select with a type"},
+    {0x1f, 0x1f, "exception handling"},
+    {0x25, 0x26, "a table access"},
+    {0x2a, 0x2b, "a float load"},
+    {0x38, 0x39, "a float store"},
+    {0x43, 0x44, "a float constant"},
+    {0x5b, 0x66, "a float comparison"},
+    {0x8b, 0xa6, "float arithmetic"},
+    {0xa8, 0xab, "a float conversion"},
+    {0xae, 0xbf, "a float conversion"},
+    {0xd0, 0xd6, "a reference type"},
+    {0xfb, 0xfb, "garbage collection"},
+    {0xfd, 0xfd, "SIMD"},
+    {0xfe, 0xfe, "an atomic operation"},
+    {0xfc00, 0xfc07, "a float conversion"},
+    {0xfc08, 0xfc09, "a passive data segment"},
     {0xfc0c, 0xfc11, "a table operation"},
 };
 
@@ -36,7 +52,7 @@ static void skip_immediates(struct Reader *reader, u32 opcode) {
     switch (opcode) {
     case 0x41: case 0x42: read_leb(reader, true); break;       /* constants */
     case 0x11: case 0xfc0a: read_u32(reader); read_u32(reader); break; /* call_indirect, memory.copy */
-    case 0x0c ... 0x0e: case 0x10: case 0x20 ... 0x24: case 0x28 ... 0x3f: case 0xfc0b: read_u32(reader); break;
+    case 0x0c ... 0x0e: case 0x10: case 0x20 ... 0x24: case 0x28 ... 0x40: case 0xfc0b: read_u32(reader); break;
     }
 }
 

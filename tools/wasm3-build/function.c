@@ -210,7 +210,7 @@ void write_function(struct Writer *writer, const struct Module *module, const st
 
     const char *file = NULL;
     u32 line = 0;
-    find_place(module, function, NONE, &file, &line);
+    find_place(module, function, NONE, false, &file, &line);
     place(writer, NULL, 0);
     append(&writer->text, "\n/* %s */\n", function->name);
     place(writer, file, line);
@@ -220,7 +220,7 @@ void write_function(struct Writer *writer, const struct Module *module, const st
     declare(&writer->text, function, &slots, 'w');
     declare(&writer->text, function, &slots, 'x');
     for (u32 i = 0; i < function->code_count; i++) {
-        if (find_place(module, function, function->code[i].wasm_offset, &file, &line)) place(writer, file, line);
+        if (find_place(module, function, function->code[i].wasm_offset, false, &file, &line)) place(writer, file, line);
         write_instruction(&writer->text, module, function, i, name);
     }
     append(&writer->text, " }\n");

@@ -12,7 +12,9 @@ void refuse(struct Module *module, const struct Function *function, u32 wasm_off
     fprintf(stderr, "wasm3-build: %s: ", module->path);
     if (function) {
         fprintf(stderr, "%s", function->name);
-        if (find_place(module, function, wasm_offset, &file, &line)) fprintf(stderr, " (%s:%u)", file, line);
+        if (find_place(module, function, wasm_offset, true, &file, &line) ||
+            find_place(module, function, wasm_offset, false, &file, &line))
+            fprintf(stderr, " (%s:%u)", file, line);
         fputs(": ", stderr);
     }
     va_list arguments;
@@ -144,11 +146,71 @@ void check_recursion(struct Module *module) {
 /* ---- state that an instance must not have ---- */
 
 static bool starts_with(const char *text, const char *start) { return !strncmp(text, start, strlen(start)); }
-static bool is_library(const char *name) { return starts_with(name, "~lib/"); }
-static bool is_heap(const char *name) { return starts_with(name, "~lib/rt/"); }
 
-static bool is_global_access(const struct Instruction *instruction, u32 global) {
-    return *instruction->operation->words == 'g' && instruction->words[0] == global;
+/* Whether a function is not the user's: of the library, or made by asc, which then has no place in a source. */
+static bool is_library(const struct Module *module, const struct Function *function) {
+    const char *file;
+    u32 line;
+    return starts_with(function->name, "~lib/") ||
+           (module->mapping_count && !find_place(module, function, NONE, true, &file, &line));
+}
+
+/* Whether a function, a global or a file is the heap's. ~lib/rt/common describes objects and allocates none. */
+static bool is_heap(const char *name) { return starts_with(name, "~lib/rt/") && !starts_with(name, "~lib/rt/common"); }
+
+/* Whether an instruction was inlined from the heap. */
+static const char *find_inlined_heap(const struct Module *module, const struct Function *function, u32 wasm_offset) {
+    const char *file;
+    u32 line;
+    const bool found = find_place(module, function, wasm_offset, false, &file, &line) && is_heap(file);
+    return found ? format("%s:%u", file, line) : NULL;
+}
+
+/* The heap function that a call ends in, directly or through library functions only; NULL if none. `seen` is by function. */
+static const char *find_called_heap(const struct Module *module, const struct Instruction *call, bool *seen) {
+    if (!is_call(call)) return NULL;
+    const struct Function *callee = &module->functions[call->callee];
+    if (is_heap(callee->name)) return callee->name;
+    if (!is_library(module, callee) || seen[call->callee]) return NULL;
+    seen[call->callee] = true;
+    for (u32 i = 0; i < callee->code_count; i++) {
+        const char *found = find_called_heap(module, &callee->code[i], seen);
+        if (found) return found;
+    }
+    return NULL;
+}
+
+/* Refuses the first allocation in a function that is not the library's. */
+static bool refuse_allocation(struct Module *module, const struct Function *function) {
+    bool *seen = allocate(module->function_count * sizeof *seen);
+    for (u32 i = 0; i < function->code_count; i++) {
+        const struct Instruction *instruction = &function->code[i];
+        const char *heap = find_called_heap(module, instruction, seen);
+        if (heap) {
+            const char *callee = module->functions[instruction->callee].name;
+            if (callee != heap) heap = format("%s, which calls %s", callee, heap);
+        } else if (instruction->wasm_offset != NONE) {
+            heap = find_inlined_heap(module, function, instruction->wasm_offset);
+        }
+        if (!heap) continue;
+        refuse(module, function, instruction->wasm_offset, "allocates on the heap (%s); use memory set aside at start", heap);
+        return true;
+    }
+    return false;
+}
+
+/* True if the heap is linked in, which has then been refused. */
+static bool check_heap(struct Module *module) {
+    const struct Function *heap = NULL;
+    bool refused = false;
+    for (u32 i = module->import_count; i < module->function_count; i++) {
+        const struct Function *function = &module->functions[i];
+        if (is_heap(function->name)) heap = function;
+        else if (!is_library(module, function)) refused |= refuse_allocation(module, function);
+    }
+    if (heap && !refused)
+        refuse(module, heap, NONE, "the heap is linked in; expected asc --runtime stub without --exportRuntime");
+    return heap || refused;
 }
 
 static void refuse_global(struct Module *module, u32 number) {
@@ -161,57 +223,31 @@ static void refuse_global(struct Module *module, u32 number) {
     for (u32 i = module->import_count; i < module->function_count; i++)
         for (u32 j = 0; j < module->functions[i].code_count; j++) {
             const struct Instruction *instruction = &module->functions[i].code[j];
-            if (!is_global_access(instruction, number)) continue;
+            if (*instruction->operation->words != 'g' || instruction->words[0] != number) continue;
             refuse(module, &module->functions[i], instruction->wasm_offset, "uses mutable global %s: %s", name, advice);
             return;
         }
     refuse(module, NULL, NONE, "mutable global %s: %s", name, advice);
 }
 
-/* The heap function that a call ends in, directly or through library functions only; NULL if none. `seen` is by function. */
-static const char *find_heap(const struct Module *module, const struct Instruction *call, bool *seen) {
-    if (!is_call(call)) return NULL;
-    const struct Function *callee = &module->functions[call->callee];
-    if (is_heap(callee->name)) return callee->name;
-    if (!is_library(callee->name) || seen[call->callee]) return NULL;
-    seen[call->callee] = true;
-    for (u32 i = 0; i < callee->code_count; i++) {
-        const char *found = find_heap(module, &callee->code[i], seen);
-        if (found) return found;
-    }
-    return NULL;
-}
-
-static bool refuse_allocation(struct Module *module, const struct Function *function) {
-    for (u32 i = 0; i < function->code_count; i++) {
-        const struct Instruction *call = &function->code[i];
-        const char *heap = find_heap(module, call, allocate(module->function_count));
-        if (!heap) continue;
-        const char *callee = module->functions[call->callee].name;
-        refuse(module, function, call->wasm_offset, "allocates on the heap: calls %s%s%s; use memory set aside at start", callee,
-               callee == heap ? "" : ", which calls ", callee == heap ? "" : heap);
-        return true;
-    }
-    return false;
-}
-
-static void check_heap(struct Module *module) {
-    const struct Function *heap = NULL;
-    bool caller_found = false;
-    for (u32 i = module->import_count; i < module->function_count; i++) {
-        const struct Function *function = &module->functions[i];
-        if (is_heap(function->name)) heap = function;
-        else if (!is_library(function->name)) caller_found |= refuse_allocation(module, function);
-    }
-    if (heap && !caller_found)
-        refuse(module, heap, NONE, "the heap is linked in; expected asc --runtime stub without --exportRuntime");
+static void check_growth(struct Module *module, bool heap_refused) {
+    for (u32 i = module->import_count; i < module->function_count; i++)
+        for (u32 j = 0; j < module->functions[i].code_count; j++) {
+            const struct Instruction *instruction = &module->functions[i].code[j];
+            if (strcmp(instruction->operation->name, "MemGrow")) continue;
+            const bool of_heap = is_heap(module->functions[i].name) ||
+                                 find_inlined_heap(module, &module->functions[i], instruction->wasm_offset);
+            if (!heap_refused || !of_heap)
+                refuse(module, &module->functions[i], instruction->wasm_offset, "memory.grow; the memory's size is fixed");
+        }
 }
 
 void check_state(struct Module *module) {
+    const bool heap_refused = check_heap(module);
     for (u32 i = 0; i < module->global_count; i++)
-        if (module->globals[i].mutable) refuse_global(module, i);
-    check_heap(module);
-    if (module->start_function != NONE)
+        if (module->globals[i].mutable && !(heap_refused && is_heap(module->globals[i].name))) refuse_global(module, i);
+    check_growth(module, heap_refused);
+    if (module->start_function != NONE && !heap_refused) /* the heap has one of its own */
         refuse(module, &module->functions[module->start_function], NONE,
                "a start function would run before the first export; make top-level statements constant");
 }

@@ -133,6 +133,7 @@
     ROW(BranchIfPrologue_s, "ct", 'w', 'w', NEXT, "if (!$c) { goto $t; }") \
     ROW(ContinueLoopIf, "t", 'w', 'w', NEXT, "if ($c) { goto $t; }") \
     ROW(ContinueLoop, "t", 'w', 'w', STOP, "goto $t;") \
+    ROW(MemGrow, "", 'w', 'w', NEXT, NULL) \
     ROW(SetGlobal_i32, "g", 'w', 'w', NEXT, NULL) \
     ROW(SetGlobal_i64, "g", 'x', 'x', NEXT, NULL) \
     ROW(SetGlobal_s32, "ga", 'w', 'w', NEXT, NULL) \

@@ -99,21 +99,25 @@ void read_source_map(struct Module *module, const char *path) {
     }
 }
 
-bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, const char **file, u32 *line) {
+static bool is_library(const struct Module *module, const struct Mapping *mapping) {
+    return !strncmp(module->sources[mapping->source], "~lib/", 5);
+}
+
+bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, bool of_user, const char **file,
+                u32 *line) {
     if (!function->body) return false;
     u32 start = (u32)(function->body - module->bytes), end = (u32)(function->body_end - module->bytes);
-    const struct Mapping *found = NULL;
-    /* The last mapping at or before the offset, within the function; for want of one the function's first. */
     u32 low = 0, high = module->mapping_count;
     while (low < high) {
         u32 middle = (low + high) / 2;
         if (module->mappings[middle].wasm_offset < start) low = middle + 1;
         else high = middle;
     }
+    const struct Mapping *found = NULL;
     for (u32 i = low; i < module->mapping_count && module->mappings[i].wasm_offset < end; i++) {
         const struct Mapping *mapping = &module->mappings[i];
         if (found && (wasm_offset == NONE || mapping->wasm_offset > wasm_offset)) break;
-        if (mapping->source != NONE) found = mapping;
+        if (mapping->source != NONE && !(of_user && is_library(module, mapping))) found = mapping;
     }
     if (!found) return false;
     *file = module->sources[found->source];

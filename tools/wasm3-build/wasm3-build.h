@@ -144,9 +144,10 @@ void check_body(struct Module *module, struct Function *function);
 
 void read_source_map(struct Module *module, const char *path);
 
-/* The last place in the sources at or before an instruction, within its function. False if none is known.
- * An offset of NONE asks for the function's first place. */
-bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, const char **file, u32 *line);
+/* The last place in the sources at or before an instruction, within its function; for want of one the function's first. False
+ * if none is known. An offset of NONE asks for the function's first place. `of_user` passes over asc's library. */
+bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, bool of_user, const char **file,
+                u32 *line);
 
 /* ---- wasm3.c: the only file that knows wasm3's structures ---- */
 

@@ -92,7 +92,8 @@ static void open_instance(struct instance *instance, const char *path) {
     if (length) memcpy(instance->initial, memory, length);
 }
 
-void engine_open(char **modules, u32 count) {
+void engine_open(char **arguments, char **modules, u32 count) {
+    (void)arguments;
     instances = calloc(count, sizeof *instances);
     for (u32 i = 0; i < count; i++) open_instance(&instances[i], modules[i]);
 }

@@ -3,10 +3,12 @@
 
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define RESERVED ((9ul << 30) + 4096)
 
@@ -22,17 +24,27 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     _Exit(3);
 }
 
-static void map(u64 address, u64 size, int protection, int flags) {
+static bool map(u64 address, u64 size, int protection, int flags) {
     void *wanted = (void *)address;
-    if (mmap(wanted, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0) == wanted) return;
-    perror("runner: cannot map the linear memory");
+    return mmap(wanted, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0) == wanted;
+}
+
+/* Linux puts the heap anywhere in the gibibyte behind the program, and so now and then where the linear memory belongs. A new
+ * process has a new place. */
+static void reserve(char **arguments) {
+    if (map(WASM_BASE, RESERVED, PROT_NONE, MAP_FIXED_NOREPLACE)) return;
+    const char *tries = getenv("RUNNER_TRIES");
+    char next[] = {tries ? *tries + 1 : '1', 0};
+    setenv("RUNNER_TRIES", next, 1);
+    if (*next <= '9') execv("/proc/self/exe", arguments);
+    perror("runner: cannot reserve the linear memory");
     exit(2);
 }
 
-void engine_open(char **modules, u32 count) {
+void engine_open(char **arguments, char **modules, u32 count) {
     (void)modules;
     if (count != native_module_count) fprintf(stderr, "runner: expected %u modules\n", native_module_count), exit(2);
-    map(WASM_BASE, RESERVED, PROT_NONE, MAP_FIXED_NOREPLACE);
+    reserve(arguments);
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
@@ -42,8 +54,9 @@ void engine_reset(u32 number) {
     const struct native_module *module = &native_modules[number];
     const u64 size = (u64)*module->pages << 16;
     if (mapped != number) {
-        map(WASM_BASE, RESERVED, PROT_NONE, MAP_FIXED);
-        if (size) map(WASM_BASE, size, PROT_READ | PROT_WRITE, MAP_FIXED);
+        if (!map(WASM_BASE, RESERVED, PROT_NONE, MAP_FIXED) ||
+            (size && !map(WASM_BASE, size, PROT_READ | PROT_WRITE, MAP_FIXED)))
+            perror("runner: cannot map the linear memory"), exit(2);
         mapped = number;
     } else {
         memset((void *)WASM_BASE, 0, size);

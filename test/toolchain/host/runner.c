@@ -51,7 +51,7 @@ int main(int count, char **arguments) {
     if (count < 4) return fputs("usage: runner SCRIPT RESULTS MODULE.wasm...\n", stderr), 2;
     FILE *script = fopen(arguments[1], "rb"), *results = fopen(arguments[2], "wb");
     if (!script || !results) return perror("runner"), 2;
-    engine_open(arguments + 3, (u32)count - 3);
+    engine_open(arguments, arguments + 3, (u32)count - 3);
     struct step step;
     while (fread(&step, sizeof step, 1, script) == 1) {
         struct outcome outcome = run(&step);

@@ -3,7 +3,7 @@ import { Injection } from "../vcpu/event";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { Exit } from "../abi/exit";
 import { onControlRegister } from "../vmx/cr";
-import { inject, loadInterruptibility, setWindows } from "../vmx/event";
+import { inject, isInjecting, loadInterruptibility, setWindows } from "../vmx/event";
 import { complete, decode } from "../vmx/exit";
 import { storeSystem } from "../vmx/start";
 import * as F from "../vmx/field";
@@ -16,10 +16,12 @@ const injection = changetype<Injection>(memory.data(16, 4));
 
 /** Delivers what is due before the guest goes on. */
 function deliver(v: Vcpu): u32 {
-  loadInterruptibility(v);
-  const next = chooseEvent(v, injection);
-  if (next != Next.Resume) return next;
-  if (injection.event) inject(v, injection);
+  if (!isInjecting()) {
+    loadInterruptibility(v);
+    const next = chooseEvent(v, injection);
+    if (next != Next.Resume) return next;
+    if (injection.event) inject(v, injection);
+  }
   setWindows(v, v.attention & (Attention.Nmi | Attention.Interrupt));
   v.attention &= ~Attention.Window;
   return Next.Resume;

@@ -5,7 +5,16 @@ import { EventType, Injection } from "../vcpu/event";
 import { Attention, Blocking, Vcpu } from "../vcpu/vcpu";
 import * as F from "./field";
 
+const VALID: u32 = 0x80000000;
 const HAS_ERROR: u32 = 1 << 11;
+
+/**
+ * Whether an event waits for an entry that has not happened: root took the CPU after the event was chosen. The exit
+ * after the entry clears the bit (28.2.5, Information for VM Exits Due to Instruction Execution).
+ */
+export function isInjecting(): bool {
+  return (F.ENTRY_INTERRUPTION.read() & VALID) != 0;
+}
 
 /** Reads what decides whether an event can be taken. */
 export function loadInterruptibility(v: Vcpu): void {

@@ -49,7 +49,12 @@ function build(name: string, { wasm, map }: Compiled, ...options: string[]) {
   const parameters = [file("wasm"), "--out", file("c"), "--name", name, "--map", file("map"), ...options];
   const { status, stdout, stderr } = spawnSync(tool, parameters, { encoding: "utf8" });
   const lines = stderr.split("\n").map((line) => line.replace(`wasm3-build: ${file("wasm")}: `, ""));
-  return { status, stdout, refusals: lines.filter(Boolean), c: status === 0 ? readFileSync(file("c"), "utf8") : "" };
+  return {
+    status,
+    stdout,
+    refusals: lines.filter(Boolean),
+    c: status === 0 ? readFileSync(file("c"), "utf8") : "",
+  };
 }
 
 beforeAll(buildTools, 60_000);
@@ -75,9 +80,18 @@ describe("a module that asc compiled", () => {
   });
 
   test("becomes readable static functions where it is not inlined", async () => {
-    const { c } = build("monitor", await compile(monitor, "kernel/monitor/main.ts", "-O0"), "--include", "machine.h");
-    expect(c).toMatch(/^\/\* kernel\/vcpu\/exit\/dispatch \*\/\n.*\nstatic u32 monitor_vcpu_exit_dispatch\(u32 w1\) \{/m);
-    expect(c).toMatch(/^\/\* kernel\/vcpu\/exit\/Field#read \*\/\n.*\nstatic u64 monitor_vcpu_exit_Field_read\(u32 w1\) \{/m);
+    const { c } = build(
+      "monitor",
+      await compile(monitor, "kernel/monitor/main.ts", "-O0"),
+      "--include",
+      "machine.h",
+    );
+    expect(c).toMatch(
+      /^\/\* kernel\/vcpu\/exit\/dispatch \*\/\n.*\nstatic u32 monitor_vcpu_exit_dispatch\(u32 w1\) \{/m,
+    );
+    expect(c).toMatch(
+      /^\/\* kernel\/vcpu\/exit\/Field#read \*\/\n.*\nstatic u64 monitor_vcpu_exit_Field_read\(u32 w1\) \{/m,
+    );
   });
 
   test("becomes the same C each time", () => {
@@ -94,7 +108,9 @@ describe("a module that asc compiled", () => {
 
   test("returns to the generated file's own lines between functions", async () => {
     const lines = build("monitor", await compile(monitor, "kernel/monitor/main.ts", "-O0")).c.split("\n");
-    const own = lines.flatMap((line, i) => (/^#line \d+ ".*monitor\.c"$/.test(line) ? [[Number(line.split(" ")[1]), i + 2]] : []));
+    const own = lines.flatMap((line, i) =>
+      /^#line \d+ ".*monitor\.c"$/.test(line) ? [[Number(line.split(" ")[1]), i + 2]] : [],
+    );
     expect(own.length).toBeGreaterThan(0);
     for (const [said, is] of own) expect(said).toBe(is);
   });
@@ -103,10 +119,22 @@ describe("a module that asc compiled", () => {
     build("monitor", compiled, "--include", "machine.h");
     writeFileSync(path.join(folder, "machine.h"), machine("__builtin_trap()"));
     gcc(folder, ...kernelFlags, ...includes, "-c", "monitor.c", "-o", "monitor.o");
-    const table = execFileSync("objdump", ["--dwarf=decodedline", path.join(folder, "monitor.o")], { encoding: "utf8" });
-    const places = new Set(Array.from(table.matchAll(/^(\w+\.ts)\s+(\d+)\s/gm), ([, file, line]) => `${file}:${line}`));
+    const table = execFileSync("objdump", ["--dwarf=decodedline", path.join(folder, "monitor.o")], {
+      encoding: "utf8",
+    });
+    const places = new Set(
+      Array.from(table.matchAll(/^(\w+\.ts)\s+(\d+)\s/gm), ([, file, line]) => `${file}:${line}`),
+    );
     // The file that a place belongs to is the last path component here.
-    for (const place of ["main.ts:4", "main.ts:5", "exit.ts:6", "exit.ts:7", "exit.ts:9", "exit.ts:10", "exit.ts:12"])
+    for (const place of [
+      "main.ts:4",
+      "main.ts:5",
+      "exit.ts:6",
+      "exit.ts:7",
+      "exit.ts:9",
+      "exit.ts:10",
+      "exit.ts:12",
+    ])
       expect(places).toContain(place);
     for (const place of places) expect(place).not.toMatch(/:0$/);
   });
@@ -114,11 +142,16 @@ describe("a module that asc compiled", () => {
   test("traps with the TypeScript file and line", () => {
     build("monitor", compiled, "--include", "machine.h");
     const report = '(printf("%s:%d kind %d\\n", __FILE__, __LINE__, kind), exit(0), __builtin_unreachable())';
-    writeFileSync(path.join(folder, "machine.h"), `#include <stdio.h>\n#include <stdlib.h>\n${machine(report)}`);
-    const main = "int main(int n, char **v) { (void)n; reason = (u64)atoi(v[1]); return (int)monitor_enter((u32)atoi(v[2])); }";
+    writeFileSync(
+      path.join(folder, "machine.h"),
+      `#include <stdio.h>\n#include <stdlib.h>\n${machine(report)}`,
+    );
+    const main =
+      "int main(int n, char **v) { (void)n; reason = (u64)atoi(v[1]); return (int)monitor_enter((u32)atoi(v[2])); }";
     writeFileSync(path.join(folder, "traps.c"), `#include "monitor.c"\n${main}\n`);
     gcc(folder, "-std=gnu11", "-O2", ...includes, "-o", "traps", "traps.c");
-    const run = (...values: number[]) => execFileSync(path.join(folder, "traps"), values.map(String), { encoding: "utf8" });
+    const run = (...values: number[]) =>
+      execFileSync(path.join(folder, "traps"), values.map(String), { encoding: "utf8" });
     expect(run(1, 0)).toBe("kernel/vcpu/exit.ts:7 kind 2\n");
     expect(run(3, 0)).toBe("abort at 12:14\nkernel/vcpu/exit.ts:12 kind 1\n");
     expect(run(1, 1000)).toBe("abort at 4:3\nkernel/monitor/main.ts:4 kind 1\n");
@@ -144,11 +177,13 @@ static inline void env_abort(u32 message, u32 file, u32 line, u32 column) {
 
 describe("what TypeScript may not do is refused with its file and line:", () => {
   const refusals = async (source: string, ...flags: string[]) =>
-    build("refused", await compile({ "kernel/monitor/main.ts": source }, "kernel/monitor/main.ts", ...flags)).refusals;
+    build("refused", await compile({ "kernel/monitor/main.ts": source }, "kernel/monitor/main.ts", ...flags))
+      .refusals;
   const where = "kernel/monitor/main";
 
   test("new", async () => {
-    const source = "class Page { at: u32; }\nfunction make(): Page {\n  return new Page();\n}\nexport function run(): u32 { return make().at; }";
+    const source =
+      "class Page { at: u32; }\nfunction make(): Page {\n  return new Page();\n}\nexport function run(): u32 { return make().at; }";
     const lines = await refusals(source, "-O0");
     expect(lines).toContain(
       `${where}/make (${where}.ts:3): allocates on the heap (${where}/Page#constructor, which calls ~lib/rt/stub/__new); use memory set aside at start`,
@@ -156,12 +191,16 @@ describe("what TypeScript may not do is refused with its file and line:", () => 
   });
 
   test("new, optimised away into its caller", async () => {
-    const source = "class Page { at: u32; }\nlet kept: Page | null = null;\nexport function run(): void {\n  kept = new Page();\n}";
-    expect((await refusals(source, "-O3")).join("\n")).toMatch(/kernel\/monitor\/main\.ts:4\).*(allocates on the heap|it is the heap's)/);
+    const source =
+      "class Page { at: u32; }\nlet kept: Page | null = null;\nexport function run(): void {\n  kept = new Page();\n}";
+    expect((await refusals(source, "-O3")).join("\n")).toMatch(
+      /kernel\/monitor\/main\.ts:4\).*(allocates on the heap|it is the heap's)/,
+    );
   });
 
   test("string concatenation", async () => {
-    const source = 'export function run(a: u32): i32 {\n  const name = a ? "vm" : "host";\n  return (name + "!").length;\n}';
+    const source =
+      'export function run(a: u32): i32 {\n  const name = a ? "vm" : "host";\n  return (name + "!").length;\n}';
     expect((await refusals(source, "-O3")).join("\n")).toMatch(
       /^kernel\/monitor\/main\/run \(kernel\/monitor\/main\.ts:[23]\): allocates on the heap \(~lib\/rt\/stub.*\); use memory set aside at start$/,
     );
@@ -177,7 +216,9 @@ describe("what TypeScript may not do is refused with its file and line:", () => 
   test("an exported function with an optional parameter", async () => {
     const source = "export function run(a: u32, b: u32 = load<u32>(a)): u32 {\n  return a + b;\n}";
     const lines = await refusals(source, "-O3");
-    expect(lines.join("\n")).toMatch(/uses mutable global ~argumentsLength: asc adds it for optional parameters/);
+    expect(lines.join("\n")).toMatch(
+      /uses mutable global ~argumentsLength: asc adds it for optional parameters/,
+    );
   });
 
   test("recursion", async () => {
@@ -196,7 +237,9 @@ describe("what TypeScript may not do is refused with its file and line:", () => 
 
   test("a top-level statement", async () => {
     const source = "store<u32>(64, 5);\nexport function run(): u32 { return load<u32>(64); }";
-    expect((await refusals(source, "-O3")).join("\n")).toMatch(/start function would run before the first export/);
+    expect((await refusals(source, "-O3")).join("\n")).toMatch(
+      /start function would run before the first export/,
+    );
   });
 });
 
@@ -256,7 +299,13 @@ describe("kernel code computes the same in C as in V8 and the wasm3 interpreter"
     const mixed = "kernel/lib/mixed.ts";
     // Unoptimised, asc sets the mutable global ~argumentsLength before each call of a function reference.
     const source = level === "-O0" ? library.replace(/export function chosen[^}]*}/, "") : library;
-    const { wasm } = await compile({ [mixed]: source }, mixed, level, "--use", "abort=kernel/lib/mixed/abort");
+    const { wasm } = await compile(
+      { [mixed]: source },
+      mixed,
+      level,
+      "--use",
+      "abort=kernel/lib/mixed/abort",
+    );
     const name = `mixed${level.slice(1)}`;
     const values = [0n, 1n, 2n, 3n, 12n, 13n, 49n, 50n, ...edges32];
     const comparison = new Comparison(name, [{ program: { name, wasm }, calls: callAll(wasm, 7, values) }]);

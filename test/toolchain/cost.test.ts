@@ -97,20 +97,49 @@ const paths = ["cpuid", "in", "out", "halt"]; // as in cost/routines.c
 
 beforeAll(buildTools, 60_000);
 
-test("exits handled in TypeScript cost at most a tenth more instructions than in C", { timeout: 60_000 }, async () => {
-  const folder = workFolder("cost");
-  const { wasm, map } = await compile(sources, "kernel/monitor/main.ts", "-O3");
-  writeFileSync(path.join(folder, "monitor.wasm"), wasm);
-  writeFileSync(path.join(folder, "monitor.map"), map);
-  execFileSync(tool, ["monitor.wasm", "--out", "monitor.c", "--name", "monitor", "--map", "monitor.map", "--include", "machine.h", "--allow", "vmcs,env"], { cwd: folder });
-  const cost = path.join(root, "test/toolchain/cost");
-  const headers = [...includes, `-I${cost}`];
-  gcc(folder, ...kernelFlags, ...headers, "-c", "monitor.c", `${cost}/dispatcher.c`);
-  gcc(folder, "-O2", "-fno-pie", ...headers, "-c", `${cost}/routines.c`, `${root}/test/toolchain/host/count.c`);
-  gcc(folder, "-no-pie", "-o", "count", "monitor.o", "dispatcher.o", "routines.o", "count.o");
-  const lines = execFileSync(path.join(folder, "count"), { encoding: "utf8" }).trim().split("\n");
-  const counted = new Map(lines.map((line) => [line.split(" ")[0]!, Number(line.split(" ")[1])]));
-  console.log(lines.join(", "));
-  const sum = (language: string) => paths.reduce((total, each) => total + counted.get(`${language}-${each}`)!, 0);
-  expect(sum("typescript")).toBeLessThanOrEqual(1.1 * sum("c"));
-});
+test(
+  "exits handled in TypeScript cost at most a tenth more instructions than in C",
+  { timeout: 60_000 },
+  async () => {
+    const folder = workFolder("cost");
+    const { wasm, map } = await compile(sources, "kernel/monitor/main.ts", "-O3");
+    writeFileSync(path.join(folder, "monitor.wasm"), wasm);
+    writeFileSync(path.join(folder, "monitor.map"), map);
+    execFileSync(
+      tool,
+      [
+        "monitor.wasm",
+        "--out",
+        "monitor.c",
+        "--name",
+        "monitor",
+        "--map",
+        "monitor.map",
+        "--include",
+        "machine.h",
+        "--allow",
+        "vmcs,env",
+      ],
+      { cwd: folder },
+    );
+    const cost = path.join(root, "test/toolchain/cost");
+    const headers = [...includes, `-I${cost}`];
+    gcc(folder, ...kernelFlags, ...headers, "-c", "monitor.c", `${cost}/dispatcher.c`);
+    gcc(
+      folder,
+      "-O2",
+      "-fno-pie",
+      ...headers,
+      "-c",
+      `${cost}/routines.c`,
+      `${root}/test/toolchain/host/count.c`,
+    );
+    gcc(folder, "-no-pie", "-o", "count", "monitor.o", "dispatcher.o", "routines.o", "count.o");
+    const lines = execFileSync(path.join(folder, "count"), { encoding: "utf8" }).trim().split("\n");
+    const counted = new Map(lines.map((line) => [line.split(" ")[0]!, Number(line.split(" ")[1])]));
+    console.log(lines.join(", "));
+    const sum = (language: string) =>
+      paths.reduce((total, each) => total + counted.get(`${language}-${each}`)!, 0);
+    expect(sum("typescript")).toBeLessThanOrEqual(1.1 * sum("c"));
+  },
+);

@@ -7,7 +7,8 @@ import { buildTools, tool, workFolder } from "./engines.ts";
 
 test("every operation that wasm3-build can translate is exercised by the differential tests", () => {
   buildTools();
-  const list = (...parameters: string[]) => execFileSync(tool, ["--list-ops", "--allow-recursion", ...parameters], { encoding: "utf8" });
+  const list = (...parameters: string[]) =>
+    execFileSync(tool, ["--list-ops", "--allow-recursion", ...parameters], { encoding: "utf8" });
   const missing = new Set(list().trim().split("\n"));
   const folder = workFolder("coverage");
   for (const { program } of corpora) {

@@ -35,7 +35,10 @@ export function workFolder(name: string): string {
 }
 
 export function gcc(folder: string, ...parameters: string[]): void {
-  execFileSync(process.env["CC"] ?? "gcc", parameters, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
+  execFileSync(process.env["CC"] ?? "gcc", parameters, {
+    cwd: folder,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
 }
 
 /** A set of programs and the files that they become; each engine runs the same script on all of them. */
@@ -56,7 +59,9 @@ export class Batch {
   }
 
   private run(runner: string, script: Script): Outcomes {
-    const files = [`${runner}.script`, `${runner}.outcomes`].map((name) => path.join(this.folder, path.basename(name)));
+    const files = [`${runner}.script`, `${runner}.outcomes`].map((name) =>
+      path.join(this.folder, path.basename(name)),
+    );
     writeFileSync(files[0]!, script.bytes());
     const wasm = this.programs.map(({ name }) => path.join(this.folder, `${name}.wasm`));
     execFileSync(runner, [...files, ...wasm], { stdio: ["ignore", "inherit", "inherit"] });
@@ -69,7 +74,9 @@ export class Batch {
     const name = this.programs[index]!.name;
     const types = { w: "u32", x: "u64", "": "void" };
     const each = this.signatures[index]!.map(({ name: exported, parameters, result }, i) => {
-      const values = [first, ...parameters.map((type, j) => `(${types[type]})a[${j}]`)].filter(Boolean).join(", ");
+      const values = [first, ...parameters.map((type, j) => `(${types[type]})a[${j}]`)]
+        .filter(Boolean)
+        .join(", ");
       const call = `${symbol(exported)}(${values})`;
       return `static u64 ${name}_t${i}(const u64 *a) { (void)a; ${result ? `return ${call};` : `${call}; return 0;`} }`;
     });
@@ -86,15 +93,19 @@ export class Batch {
     ).join("");
   }
 
-  /** Runs wasm3-build and gcc, then the script. */
-  native(script: Script): Outcomes {
+  /** Runs wasm3-build and gcc, with more flags if given, then the script. */
+  native(script: Script, ...flags: string[]): Outcomes {
     const runner = path.join(this.folder, "native");
     let table = '#include "native.h"\n';
     const entries = this.programs.map(({ name }, i) => {
-      execFileSync(tool, [`${name}.wasm`, "--out", `${name}.c`, "--name", name, "--include", "host.h", "--allow-recursion"], {
-        cwd: this.folder,
-        stdio: ["ignore", "ignore", "inherit"],
-      });
+      execFileSync(
+        tool,
+        [`${name}.wasm`, "--out", `${name}.c`, "--name", name, "--include", "host.h", "--allow-recursion"],
+        {
+          cwd: this.folder,
+          stdio: ["ignore", "ignore", "inherit"],
+        },
+      );
       table += `extern const u32 ${name}_memory_pages, ${name}_segment_count;\n`;
       table += `extern const struct wasm3_segment ${name}_segments[];\n`;
       table += this.declarations(i) + this.thunks(i, (exported) => `${name}_${exported}`);
@@ -103,10 +114,63 @@ export class Batch {
     table += `const struct native_module native_modules[] = {\n${entries.join("")}};\n`;
     table += `const u32 native_module_count = ${entries.length};\n`;
     writeFileSync(path.join(this.folder, "table.c"), table);
-    gcc(this.folder, ...kernelFlags, ...includes, "-c", ...this.programs.map(({ name }) => `${name}.c`));
+    gcc(
+      this.folder,
+      ...kernelFlags,
+      ...flags,
+      ...includes,
+      "-c",
+      ...this.programs.map(({ name }) => `${name}.c`),
+    );
     gcc(this.folder, "-O0", "-fno-pie", ...includes, "-c", "table.c");
-    const objects = ["table.o", ...this.programs.map(({ name }) => `${name}.o`), `${hostFolder}/native.o`, `${hostFolder}/runner.o`];
+    const objects = [
+      "table.o",
+      ...this.programs.map(({ name }) => `${name}.o`),
+      `${hostFolder}/native.o`,
+      `${hostFolder}/runner.o`,
+    ];
     gcc(this.folder, "-no-pie", "-o", runner, ...objects);
+    return this.run(runner, script);
+  }
+
+  /** Runs wasm2c and gcc, then the script. Slow, for wasm2c puts a thousand lines before each module. */
+  wasm2c(script: Script): Outcomes {
+    const runner = path.join(this.folder, "wasm2c");
+    const host = path.join(here, "host/wasm2c");
+    const translator = path.join(root, "node_modules/wabt/bin/wasm2c");
+    let table = '#include "wasm2c.h"\n';
+    const entries = this.programs.map(({ name, wasm }, i) => {
+      execFileSync(process.execPath, [translator, `${name}.wasm`, "-n", name, "-o", `${name}.w2c.c`], {
+        cwd: this.folder,
+      });
+      const imports = WebAssembly.Module.imports(new WebAssembly.Module(wasm)).length > 0;
+      const memory = WebAssembly.Module.exports(new WebAssembly.Module(wasm)).some(
+        ({ kind }) => kind === "memory",
+      );
+      table += `#include "${name}.w2c.h"\nstatic w2c_${name} ${name};\n`;
+      table += `static void ${name}_open(void) { wasm2c_${name}_instantiate(&${name}${imports ? ", 0" : ""}); }\n`;
+      if (memory)
+        table += `static wasm_rt_memory_t *${name}_memory(void) { return w2c_${name}_memory(&${name}); }\n`;
+      table += this.thunks(i, (exported) => `w2c_${name}_${exported}`, `&${name}`);
+      return `  {${name}_open, ${memory ? `${name}_memory` : 0}, ${name}_thunks},\n`;
+    });
+    table += `const struct wasm2c_module wasm2c_modules[] = {\n${entries.join("")}};\n`;
+    table += `const u32 wasm2c_module_count = ${entries.length};\n`;
+    writeFileSync(path.join(this.folder, "w2c.table.c"), table);
+    const sources = ["w2c.table.c", ...this.programs.map(({ name }) => `${name}.w2c.c`), `${host}/wasm2c.c`];
+    gcc(
+      this.folder,
+      "-O1",
+      "-w",
+      ...includes,
+      `-I${host}`,
+      "-o",
+      runner,
+      ...sources,
+      `${hostFolder}/runner.o`,
+      "-no-pie",
+      "-lm",
+    );
     return this.run(runner, script);
   }
 
@@ -171,10 +235,15 @@ class Instance {
 
   call(callee: number, values: bigint[]): { status: Status; value: bigint } {
     const { parameters } = this.signatures[callee]!;
-    const actual = parameters.map((type, i) => (type === "w" ? Number(values[i]! & 0xffffffffn) : values[i]!));
+    const actual = parameters.map((type, i) =>
+      type === "w" ? Number(values[i]! & 0xffffffffn) : values[i]!,
+    );
     try {
       const value = this.functions[callee]!(...actual);
-      return { status: Status.Ok, value: typeof value === "bigint" ? BigInt.asUintN(64, value) : BigInt((value ?? 0) >>> 0) };
+      return {
+        status: Status.Ok,
+        value: typeof value === "bigint" ? BigInt.asUintN(64, value) : BigInt((value ?? 0) >>> 0),
+      };
     } catch (error) {
       return { status: statusOf(error), value: 0n };
     }

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { randomProgram } from "./corpus/random.ts";
-import { Comparison } from "./comparison.ts";
+import { Comparison, variants } from "./comparison.ts";
 import { buildTools } from "./engines.ts";
 
 const nightly = process.env["NIGHTLY"] === "1";
@@ -18,6 +18,10 @@ describe("random programs compute the same in wasm3-build's C, V8 and the wasm3 
       const comparison = new Comparison("fuzz", corpora);
       expect(comparison.differencesFromV8()).toEqual([]);
       expect(comparison.differencesFromInterpreter()).toEqual([]);
+      if (nightly) {
+        expect(comparison.differencesFromWasm2c()).toEqual([]);
+        expect(comparison.differencesWithFlags(...variants[batch % variants.length]!)).toEqual([]);
+      }
       console.log(`${comparison.script.length} results compared`);
     });
   }

@@ -1,8 +1,10 @@
 /** What the engines are asked to do, in the layout that host/runner.c reads: five 64-bit words a step. */
 
+import type { Bytes } from "./wasm.ts";
+
 export interface Program {
   name: string; // letters and digits; prefix of its C symbols
-  wasm: Uint8Array;
+  wasm: Bytes;
 }
 
 export const enum Kind {

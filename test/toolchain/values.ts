@@ -1,13 +1,44 @@
 /** Values that break things, and reproducible random ones. */
 
 export const edges32: bigint[] = [
-  0n, 1n, 2n, 3n, 7n, 31n, 32n, 33n, 63n, 64n, 127n, 128n, 255n, 0x7fffn, 0x8000n, 0xffffn, 0x10000n,
-  0x7fffffffn, 0x80000000n, 0x80000001n, 0xffff8000n, 0xffffff80n, 0xfffffffen, 0xffffffffn,
+  0n,
+  1n,
+  2n,
+  3n,
+  7n,
+  31n,
+  32n,
+  33n,
+  63n,
+  64n,
+  127n,
+  128n,
+  255n,
+  0x7fffn,
+  0x8000n,
+  0xffffn,
+  0x10000n,
+  0x7fffffffn,
+  0x80000000n,
+  0x80000001n,
+  0xffff8000n,
+  0xffffff80n,
+  0xfffffffen,
+  0xffffffffn,
 ];
 
 export const edges64: bigint[] = [
-  ...edges32, 0x100000000n, 0x100000001n, 0x7fffffffffffffffn, 0x8000000000000000n, 0x8000000000000001n,
-  0xffffffff00000000n, 0xffffffff80000000n, 0xffffffffffffff80n, 0xfffffffffffffffen, 0xffffffffffffffffn,
+  ...edges32,
+  0x100000000n,
+  0x100000001n,
+  0x7fffffffffffffffn,
+  0x8000000000000000n,
+  0x8000000000000001n,
+  0xffffffff00000000n,
+  0xffffffff80000000n,
+  0xffffffffffffff80n,
+  0xfffffffffffffffen,
+  0xffffffffffffffffn,
 ];
 
 /** xorshift64*, seeded: a failure can be run again. */

@@ -1,6 +1,9 @@
 /** WebAssembly modules for the tests: from text, and what a caller must know of them. */
 import wabtInit from "wabt";
 
+/** What `WebAssembly` takes. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
 export type ValueType = "w" | "x"; // i32, i64, in wasm3-build's letters
 
 export interface Signature {
@@ -12,7 +15,7 @@ export interface Signature {
 const wabt = await wabtInit();
 
 /** Assembles a module. Throws with wabt's message, which quotes the line. */
-export function assemble(name: string, text: string, features: object = {}): Uint8Array {
+export function assemble(name: string, text: string, features: object = {}): Bytes {
   const module = wabt.parseWat(`${name}.wat`, text, {
     mutable_globals: true,
     multi_value: true,
@@ -23,14 +26,14 @@ export function assemble(name: string, text: string, features: object = {}): Uin
   try {
     module.resolveNames();
     module.validate();
-    return module.toBinary({ write_debug_names: true }).buffer;
+    return Uint8Array.from(module.toBinary({ write_debug_names: true }).buffer);
   } finally {
     module.destroy();
   }
 }
 
 /** Exported functions with their types, in the order of the export section. */
-export function signatures(wasm: Uint8Array): Signature[] {
+export function signatures(wasm: Bytes): Signature[] {
   let at = 8;
   const leb = (): number => {
     for (let value = 0, shift = 0; ; shift += 7) {

@@ -93,13 +93,13 @@
     UNARY(ROW, u, Popcnt, i, "WASM3_POPCNT" #bits "($a)") \
     UNARY(ROW, i, Extend8_s, i, "(u" #bits ")(s" #bits ")(s8)$a") \
     UNARY(ROW, i, Extend16_s, i, "(u" #bits ")(s" #bits ")(s16)$a") \
-    LOAD(ROW, i, i8, "(u" #bits ")(s" #bits ")(s8)WASM3_LOAD(u8, $m, $o)") \
-    LOAD(ROW, i, u8, "WASM3_LOAD(u8, $m, $o)") \
-    LOAD(ROW, i, i16, "(u" #bits ")(s" #bits ")(s16)WASM3_LOAD(u16, $m, $o)") \
-    LOAD(ROW, i, u16, "WASM3_LOAD(u16, $m, $o)") \
-    STORE(ROW, i, u8, "WASM3_STORE(u8, $m, $o, $a)") \
-    STORE(ROW, i, i16, "WASM3_STORE(u16, $m, $o, $a)") \
-    STORE(ROW, i, i32, "WASM3_STORE(u32, $m, $o, $a)") \
+    LOAD(ROW, i, i8, "(u" #bits ")(s" #bits ")(s8)WASM3_AT(u8, $m, $o)") \
+    LOAD(ROW, i, u8, "WASM3_AT(u8, $m, $o)") \
+    LOAD(ROW, i, i16, "(u" #bits ")(s" #bits ")(s16)WASM3_AT(u16, $m, $o)") \
+    LOAD(ROW, i, u16, "WASM3_AT(u16, $m, $o)") \
+    STORE(ROW, i, u8, "WASM3_AT(u8, $m, $o) = (u8)$a") \
+    STORE(ROW, i, i16, "WASM3_AT(u16, $m, $o) = (u16)$a") \
+    STORE(ROW, i, i32, "WASM3_AT(u32, $m, $o) = (u32)$a") \
     SELECT(ROW, i) \
     MOVES(ROW, i)
 
@@ -114,11 +114,11 @@
     UNARY(ROW, i32, Wrap_i64, i64, "(u32)$a") \
     UNARY(ROW, i64, Extend_i32, i32, "(u64)(s64)(s32)$a") \
     UNARY(ROW, i64, Extend_u32, i32, "$a") \
-    LOAD(ROW, i32, i32, "WASM3_LOAD(u32, $m, $o)") \
-    LOAD(ROW, i64, i32, "(u64)(s64)(s32)WASM3_LOAD(u32, $m, $o)") \
-    LOAD(ROW, i64, u32, "WASM3_LOAD(u32, $m, $o)") \
-    LOAD(ROW, i64, i64, "WASM3_LOAD(u64, $m, $o)") \
-    STORE(ROW, i64, i64, "WASM3_STORE(u64, $m, $o, $a)") \
+    LOAD(ROW, i32, i32, "WASM3_AT(u32, $m, $o)") \
+    LOAD(ROW, i64, i32, "(u64)(s64)(s32)WASM3_AT(u32, $m, $o)") \
+    LOAD(ROW, i64, u32, "WASM3_AT(u32, $m, $o)") \
+    LOAD(ROW, i64, i64, "WASM3_AT(u64, $m, $o)") \
+    STORE(ROW, i64, i64, "WASM3_AT(u64, $m, $o) = (u64)$a") \
     ROW(SetRegister_i32, "a", 'w', 'w', NEXT, "$d = $a;") /* of i64 wasm3 has one too, which it never emits */ \
     COPIES(ROW, 32, 'w') \
     COPIES(ROW, 64, 'x') \

@@ -52,11 +52,14 @@ struct wasm3_entry {
 #define WASM3_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define WASM3_TRAP_IF(condition, kind) if (WASM3_UNLIKELY(condition)) { WASM3_TRAP(kind); }
 
-/* Addresses are computed as integers, not pointers: gcc then folds base and offset into the instruction. wasm allows any
- * alignment, and other C may see the same bytes as another type. */
-#define WASM3_AT(type, address) (*(type __attribute__((aligned(1), may_alias)) *)(address))
-#define WASM3_LOAD(type, index, offset) WASM3_AT(type, WASM_BASE + (offset) + (u64)(u32)(index))
-#define WASM3_STORE(type, index, offset, value) WASM3_AT(type, WASM_BASE + (offset) + (u64)(u32)(index)) = (type)(value)
+/* What lies in linear memory: at any alignment, and other C may see the same bytes as another type. */
+typedef u8 __attribute__((may_alias)) wasm3_u8;
+typedef u16 __attribute__((may_alias, aligned(1))) wasm3_u16;
+typedef u32 __attribute__((may_alias, aligned(1))) wasm3_u32;
+typedef u64 __attribute__((may_alias, aligned(1))) wasm3_u64;
+
+/* Addresses are computed as integers, not pointers: gcc then folds base and offset into the instruction. */
+#define WASM3_AT(type, index, offset) (*(wasm3_##type *)(WASM_BASE + (offset) + (u64)(u32)(index)))
 
 #define WASM3_ROTL(bits, a, b) ({ u##bits a_ = (a), b_ = (b); a_ << b_ % bits | a_ >> -b_ % bits; })
 #define WASM3_ROTR(bits, a, b) ({ u##bits a_ = (a), b_ = (b); a_ >> b_ % bits | a_ << -b_ % bits; })

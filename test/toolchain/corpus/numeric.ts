@@ -10,7 +10,10 @@ const comparison = "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u".split(" ");
 type Type = "i32" | "i64";
 const types: Type[] = ["i32", "i64"];
 const edgesOf = { i32: edges32, i64: edges64 };
-const constants = { i32: [0n, 1n, 31n, 33n, 0x7fffffffn, 0x80000000n, 0xffffffffn], i64: [0n, 1n, 63n, 65n, 1n << 63n, (1n << 64n) - 1n] };
+const constants = {
+  i32: [0n, 1n, 31n, 33n, 0x7fffffffn, 0x80000000n, 0xffffffffn],
+  i64: [0n, 1n, 63n, 65n, 1n << 63n, (1n << 64n) - 1n],
+};
 
 interface Case {
   text: string; // of the exported function's type and body
@@ -45,14 +48,21 @@ function binaryCases(type: Type, operation: string, random: Random): Case[] {
       { text: `${head(type)} ${literal} ${register(0)} ${instruction}`, inputs: singles },
     );
     for (const second of constants[type])
-      cases.push({ text: `(result ${result}) ${literal} ${type}.const ${second} ${instruction}`, inputs: [[]] });
+      cases.push({
+        text: `(result ${result}) ${literal} ${type}.const ${second} ${instruction}`,
+        inputs: [[]],
+      });
   }
   return cases;
 }
 
 const unary: [Type, string, Type][] = [
   ...types.flatMap((type): [Type, string, Type][] => [
-    ...["clz", "ctz", "popcnt", "extend8_s", "extend16_s"].map((name): [Type, string, Type] => [type, `${type}.${name}`, type]),
+    ...["clz", "ctz", "popcnt", "extend8_s", "extend16_s"].map((name): [Type, string, Type] => [
+      type,
+      `${type}.${name}`,
+      type,
+    ]),
     [type, `${type}.eqz`, "i32"],
   ]),
   ["i64", "i64.extend32_s", "i64"],
@@ -68,19 +78,32 @@ function unaryCases([type, instruction, result]: [Type, string, Type], random: R
   return [
     { text: `${head} local.get 0 ${instruction}`, inputs },
     { text: `${head} ${inRegister(type, 0)} ${instruction}`, inputs },
-    ...constants[type].map((constant) => ({ text: `(result ${result}) ${type}.const ${constant} ${instruction}`, inputs: [[]] })),
+    ...constants[type].map((constant) => ({
+      text: `(result ${result}) ${type}.const ${constant} ${instruction}`,
+      inputs: [[]],
+    })),
   ];
 }
 
 /** select with each of its three operands in the register, or none, or constant. */
 function selectCases(type: Type): Case[] {
   const edges = edgesOf[type];
-  const inputs = edges.flatMap((a, i) => [0n, 1n, 0x80000000n, 1n << 32n].map((c) => [a, edges[(i + 7) % edges.length]!, c]));
+  const inputs = edges.flatMap((a, i) =>
+    [0n, 1n, 0x80000000n, 1n << 32n].map((c) => [a, edges[(i + 7) % edges.length]!, c]),
+  );
   const operands = [`local.get 0`, `local.get 1`, `local.get 2`];
   const registers = [inRegister(type, 0), inRegister(type, 1), inRegister("i32", 2)];
-  const forms = [-1, 0, 1, 2].map((inRegister) => operands.map((slot, i) => (i === inRegister ? registers[i]! : slot)));
-  forms.push([`${type}.const 5`, operands[1]!, operands[2]!], [operands[0]!, `${type}.const -5`, registers[2]!]);
-  return forms.map((form) => ({ text: `(param ${type} ${type} i32) (result ${type}) ${form.join(" ")} select`, inputs }));
+  const forms = [-1, 0, 1, 2].map((inRegister) =>
+    operands.map((slot, i) => (i === inRegister ? registers[i]! : slot)),
+  );
+  forms.push(
+    [`${type}.const 5`, operands[1]!, operands[2]!],
+    [operands[0]!, `${type}.const -5`, registers[2]!],
+  );
+  return forms.map((form) => ({
+    text: `(param ${type} ${type} i32) (result ${type}) ${form.join(" ")} select`,
+    inputs,
+  }));
 }
 
 /** One module for each type of operand, so that gcc's work divides. */

@@ -24,7 +24,10 @@ const TABLE_SIZE = 8; // the first functions; they make no indirect calls, so th
 const types: Type[] = ["i32", "i64"];
 const binary = "add sub mul and or xor shl shr_s shr_u rotl rotr div_s div_u rem_s rem_u".split(" ");
 const comparison = "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u".split(" ");
-const unary = { i32: "clz ctz popcnt extend8_s extend16_s".split(" "), i64: "clz ctz popcnt extend8_s extend16_s extend32_s".split(" ") };
+const unary = {
+  i32: "clz ctz popcnt extend8_s extend16_s".split(" "),
+  i64: "clz ctz popcnt extend8_s extend16_s extend32_s".split(" "),
+};
 const loads = {
   i32: "load load8_s load8_u load16_s load16_u".split(" "),
   i64: "load load8_s load8_u load16_s load16_u load32_s load32_u".split(" "),
@@ -65,7 +68,9 @@ class FunctionWriter {
   }
 
   private local(type: Type, writable: boolean): number {
-    const fitting = this.locals.flatMap((each, i) => (each === type && !(writable && this.counters.has(i)) ? [i] : []));
+    const fitting = this.locals.flatMap((each, i) =>
+      each === type && !(writable && this.counters.has(i)) ? [i] : [],
+    );
     return this.random.pick(fitting);
   }
 
@@ -87,16 +92,24 @@ class FunctionWriter {
       return;
     }
     switch (random.below(21)) {
-      case 0: return this.constant(type);
-      case 1: case 2: return this.emit(`local.get ${this.local(type, false)}`);
+      case 0:
+        return this.constant(type);
+      case 1:
+      case 2:
+        return this.emit(`local.get ${this.local(type, false)}`);
       case 3:
         this.expression(type, depth - 1);
         return this.emit(`local.tee ${this.local(type, true)}`);
-      case 4: case 5: case 6: case 7: return this.binary(type, depth);
+      case 4:
+      case 5:
+      case 6:
+      case 7:
+        return this.binary(type, depth);
       case 8:
         this.expression(type, depth - 1);
         return this.emit(`${type}.${random.pick(unary[type])}`);
-      case 9: return this.convert(type, depth);
+      case 9:
+        return this.convert(type, depth);
       case 10:
         if (type === "i64") return this.convert(type, depth);
         return this.compare(depth);
@@ -106,15 +119,21 @@ class FunctionWriter {
         this.expression(type, depth - 1);
         this.expression("i32", depth - 1);
         return this.emit("select");
-      case 12: case 13: {
+      case 12:
+      case 13: {
         this.address(depth);
         return this.emit(`${type}.${random.pick(loads[type])} offset=${random.below(57)}`);
       }
-      case 14: return this.block([type], depth);
-      case 15: return this.ifElse([type], depth);
-      case 16: return this.loop(type, depth);
-      case 17: return this.call(type, depth);
-      case 18: return this.twoResults(type, depth);
+      case 14:
+        return this.block([type], depth);
+      case 15:
+        return this.ifElse([type], depth);
+      case 16:
+        return this.loop(type, depth);
+      case 17:
+        return this.call(type, depth);
+      case 18:
+        return this.twoResults(type, depth);
       case 19: {
         const label = random.pick(this.labels);
         if (label.result !== type || label.counter >= 0) return this.binary(type, depth);
@@ -123,7 +142,8 @@ class FunctionWriter {
         return this.emit(`br_if ${this.depthOf(label)}`);
       }
       default:
-        if (type === "i32" && random.once(4)) return this.emit(random.once(2) ? "memory.size" : "call $noted");
+        if (type === "i32" && random.once(4))
+          return this.emit(random.once(2) ? "memory.size" : "call $noted");
         return this.emit(`global.get $${type}${random.below(2)}`);
     }
   }
@@ -169,21 +189,27 @@ class FunctionWriter {
 
   private block(results: Type[], depth: number): void {
     this.emit(`block (result ${results.join(" ")})`);
-    this.within({ result: results.length === 1 ? results[0]! : "", counter: results.length === 1 ? -1 : Infinity }, () => {
-      if (this.random.once(2)) this.statement(depth - 1);
-      for (const type of results) this.expression(type, depth - 1);
-    });
+    this.within(
+      { result: results.length === 1 ? results[0]! : "", counter: results.length === 1 ? -1 : Infinity },
+      () => {
+        if (this.random.once(2)) this.statement(depth - 1);
+        for (const type of results) this.expression(type, depth - 1);
+      },
+    );
     this.emit("end");
   }
 
   private ifElse(results: Type[], depth: number): void {
     this.expression("i32", depth - 1);
     this.emit(`if (result ${results.join(" ")})`);
-    this.within({ result: results.length === 1 ? results[0]! : "", counter: results.length === 1 ? -1 : Infinity }, () => {
-      for (const type of results) this.expression(type, depth - 1);
-      this.emit("else");
-      for (const type of results) this.expression(type, depth - 1);
-    });
+    this.within(
+      { result: results.length === 1 ? results[0]! : "", counter: results.length === 1 ? -1 : Infinity },
+      () => {
+        for (const type of results) this.expression(type, depth - 1);
+        this.emit("else");
+        for (const type of results) this.expression(type, depth - 1);
+      },
+    );
     this.emit("end");
   }
 
@@ -206,7 +232,9 @@ class FunctionWriter {
 
   /** Goes on with a loop if its counter allows, and perhaps on a condition. */
   private continueLoop(label: Label, depth: number): void {
-    this.emit(`local.get ${label.counter} i32.const 1 i32.sub local.tee ${label.counter} i32.const 0 i32.gt_s`);
+    this.emit(
+      `local.get ${label.counter} i32.const 1 i32.sub local.tee ${label.counter} i32.const 0 i32.gt_s`,
+    );
     if (this.random.once(2)) {
       this.expression("i32", depth);
       this.emit("i32.and");
@@ -240,7 +268,8 @@ class FunctionWriter {
     const callee = this.callees[index]!;
     for (const type of callee.parameters) this.expression(type, depth - 1);
     this.cost += this.times * callee.cost;
-    if (index >= TABLE_SIZE || this.callees.length < TABLE_SIZE || this.random.once(2)) return this.emit(`call $f${index}`);
+    if (index >= TABLE_SIZE || this.callees.length < TABLE_SIZE || this.random.once(2))
+      return this.emit(`call $f${index}`);
     if (this.random.once(12)) {
       this.expression("i32", depth - 1);
       this.emit(`i32.const ${TABLE_SIZE + 3} i32.and`);
@@ -260,10 +289,13 @@ class FunctionWriter {
       return;
     }
     switch (random.below(14)) {
-      case 0: case 1: case 2:
+      case 0:
+      case 1:
+      case 2:
         this.expression(type, depth - 1);
         return this.emit(`local.set ${this.local(type, true)}`);
-      case 3: case 4:
+      case 3:
+      case 4:
         this.address(depth);
         this.disturb(depth);
         this.expression(type, depth - 1);
@@ -280,7 +312,8 @@ class FunctionWriter {
           }
         });
         return this.emit("end");
-      case 6: return this.loop("", depth);
+      case 6:
+        return this.loop("", depth);
       case 7:
         this.emit("block");
         this.within({ result: "", counter: -1 }, () => {
@@ -292,11 +325,13 @@ class FunctionWriter {
           this.statement(depth - 1);
         });
         return this.emit("end");
-      case 8: return this.table(depth);
+      case 8:
+        return this.table(depth);
       case 9:
         this.expression(type, depth - 1);
         return this.emit("drop");
-      case 10: return this.call("", depth);
+      case 10:
+        return this.call("", depth);
       case 11:
         if (!random.once(3)) return this.statement(depth - 1);
         this.expression("i32", depth - 1);
@@ -351,13 +386,24 @@ export function randomProgram(name: string, seed: number, functions = 30, callsE
   const bodies: string[] = [];
   for (let i = 0; i < functions; i++) {
     const parameters = Array.from({ length: random.below(5) }, () => random.pick(types));
-    const writer = new FunctionWriter(random, i < TABLE_SIZE ? [] : callees, parameters, random.pick(["i32", "i64", "i32", "i64", ""]));
+    const writer = new FunctionWriter(
+      random,
+      i < TABLE_SIZE ? [] : callees,
+      parameters,
+      random.pick(["i32", "i64", "i32", "i64", ""]),
+    );
     bodies.push(writer.write(i, 2 + random.below(6)));
     callees.push({ parameters, result: writer.result, cost: writer.cost });
   }
-  const bytes = Array.from({ length: 200 }, () => `\\${random.below(256).toString(16).padStart(2, "0")}`).join("");
+  const bytes = Array.from(
+    { length: 200 },
+    () => `\\${random.below(256).toString(16).padStart(2, "0")}`,
+  ).join("");
   const globals = types.flatMap((type) =>
-    [0, 1].map((i) => `(global $${type}${i} ${type} (${type}.const ${random.pick(type === "i32" ? edges32 : edges64)}))`),
+    [0, 1].map(
+      (i) =>
+        `(global $${type}${i} ${type} (${type}.const ${random.pick(type === "i32" ? edges32 : edges64)}))`,
+    ),
   );
   const text = `(module
     (import "host" "mix" (func $mix (param i32 i64) (result i64)))
@@ -372,7 +418,9 @@ export function randomProgram(name: string, seed: number, functions = 30, callsE
     calls(script: Script, module: number) {
       script.reset(module);
       for (let i = 0; i < callsEach; i++) {
-        callees.forEach(({ parameters }, callee) => script.call(module, callee, ...parameters.map(() => random.value())));
+        callees.forEach(({ parameters }, callee) =>
+          script.call(module, callee, ...parameters.map(() => random.value())),
+        );
         script.hash(module);
       }
     },

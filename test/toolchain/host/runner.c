@@ -25,7 +25,7 @@ static u64 hash_memory(u32 module) {
     size_t size;
     const u8 *memory = engine_memory(module, &size);
     u32 hash = 0x811c9dc5;
-    for (size_t i = 0; i < size; i += 4) hash = (hash ^ WASM3_AT(u32, memory + i)) * 0x01000193;
+    for (size_t i = 0; i < size; i += 4) hash = (hash ^ *(const wasm3_u32 *)(memory + i)) * 0x01000193;
     return hash;
 }
 

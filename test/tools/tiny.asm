@@ -3,6 +3,7 @@
 ;   q  switches the machine off (ACPI S5 of Bochs and QEMU's PC)
 ;   r  resets it
 ;   t  triple-faults.
+; A command line that begins with q switches it off right away.
 bits 32
 section .multiboot
 align 8
@@ -37,11 +38,13 @@ _start: mov esp, stack_end
         mov esi, screen
 .screen: lodsb
         test al, al
-        jz echo
+        jz .shown
         mov [edi], al
         mov byte [edi + 1], 7
         add edi, 2
         jmp .screen
+.shown: cmp byte [ebp], 'q'
+        je off
 
 echo:   mov dx, 0x3fd
         in al, dx
@@ -69,7 +72,20 @@ off:    mov ax, 0x2000                  ; SLP_EN, SLP_TYP 0
         out dx, ax
         jmp $
 
-both:   mov esi, edi                    ; "hello " and the command line, on the port dx
+both:   add dx, 3                       ; 115200 baud, 8 data bits
+        mov al, 0x83
+        out dx, al
+        sub dx, 2
+        xor eax, eax
+        out dx, al
+        dec dx
+        inc eax
+        out dx, al
+        add dx, 3
+        mov al, 3
+        out dx, al
+        sub dx, 3
+        mov esi, edi                    ; "hello " and the command line, on the port dx
         call puts
         mov esi, ebp
         call puts

@@ -1,11 +1,8 @@
 /** One boot from the request to its end: build, guest, image, machine, session. */
 import { spawn } from "node:child_process";
-import { existsSync, statSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
-import { fetchFile, findFile, type PackageFile } from "../guest/debian.ts";
-import { busyboxFile, makeInitramfs } from "../guest/initramfs.ts";
-import { kernels } from "../guest/kernels.ts";
 import type { Boot } from "../image/grub.ts";
 import { makeIso } from "../image/iso.ts";
 import { MachineFailure, Refusal } from "../machine/errors.ts";
@@ -13,7 +10,8 @@ import type { Machine } from "../machine/machine.ts";
 import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
 import { ConsoleOutput } from "./console-output.ts";
-import { checkGuest, machineMemory, type Request } from "./request.ts";
+import { getGuest, type Guest } from "./guest.ts";
+import { machineMemory, type Request } from "./request.ts";
 import { Session } from "./session.ts";
 import { stage } from "./stages.ts";
 import { Status } from "./status.ts";
@@ -24,15 +22,10 @@ import { typeInto } from "./typist.ts";
 const hypervisor = join(projectDirectory, "build/typevisor.elf");
 const lineTable = join(projectDirectory, "build/typevisor.lines");
 
-interface Guest {
-  kernel: string;
-  initrd: string | undefined;
-}
-
 export async function boot(request: Request): Promise<Status> {
   const directory = new RunDirectory("boot");
   try {
-    const guest = await getGuest(request, directory);
+    const guest = await getGuest(request, directory.file("initramfs.cpio"));
     process.stderr.write(`Guest: ${basename(guest.kernel)} with ${request.memory} MiB.\n`);
     process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
     if (!request.bare) await stage("Build the hypervisor", ({ progress }) => build(progress));
@@ -67,24 +60,6 @@ async function build(progress: (line: string) => void): Promise<void> {
   }
   const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
   if (status !== 0) throw new MachineFailure(`scripts/build failed:\n${last.join("\n")}`);
-}
-
-/** Kernel and initrd, checked. Says nothing unless something has to be downloaded. */
-async function getGuest(request: Request, directory: RunDirectory): Promise<Guest> {
-  const kernel = request.kernel ?? (await getFile(kernels[request.guest]));
-  let initrd = request.initrd === "none" ? undefined : request.initrd;
-  if (request.initrd === undefined) {
-    await getFile(busyboxFile);
-    initrd = directory.file("initramfs.cpio");
-    writeFileSync(initrd, await makeInitramfs());
-  }
-  const source = request.kernel === undefined ? "kernel" : "--kernel";
-  checkGuest(request, source, kernel, initrd === undefined ? 0 : statSync(initrd).size);
-  return { kernel, initrd };
-}
-
-async function getFile(file: PackageFile): Promise<string> {
-  return (await findFile(file)) ?? stage(`Download Debian's ${file.package}`, () => fetchFile(file));
 }
 
 /** The image's files and what GRUB does with them. The texts after the names are what the hypervisor reads. */

@@ -72,7 +72,7 @@ export class Session {
     };
     machine.serial[0].onText((plain) => {
       if (this.options.bare && plain.trim() !== "") this.resolveLoaded();
-      if (grub?.watch.push(plain)) this.settle(Status.Failure, grubFailure);
+      if (grub?.watch.push(plain.slice(0, grub.left))) this.settle(Status.Failure, grubFailure);
       if (grub !== undefined && (grub.left -= plain.length) <= 0) grub = undefined;
       if (until?.push(plain)) this.settle(Status.Success, "the text appeared");
     });

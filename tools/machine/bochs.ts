@@ -1,4 +1,5 @@
 /** The Bochs driver: VT-x (and SVM) in software, and every instruction counted. */
+import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,6 +15,7 @@ import { dumpVgaText, vgaText } from "./vga-text.ts";
 
 export async function startBochs(options: MachineOptions): Promise<Machine> {
   if (options.firmware === "uefi") throw new Refusal("Bochs has no UEFI firmware: use a QEMU machine");
+  if (options.cpu !== undefined) await checkModel(options.cpu);
   const directory = new RunDirectory("bochs");
   const serial = await listenSerial(directory, "tcp");
   const config = bochsConfig({ ...options, image: resolve(options.image) }, [
@@ -66,6 +68,17 @@ class Bochs extends Emulator {
     if (this.log.poweredOff) return { cause: "powered off", detail: "powered off", ticks };
     return { cause: "failed", detail: `Bochs ended (${status}): ${this.log.reason()}`, ticks };
   }
+}
+
+/** Bochs calls an unknown model a malformed line of its configuration. */
+async function checkModel(model: string): Promise<void> {
+  // Its exit status is 1 here too.
+  const help = await new Promise<string>((resolve) =>
+    execFile("bochs", ["--help", "cpu"], (_error, stdout, stderr) => resolve(stdout + stderr)),
+  );
+  const models = /Supported CPU models:\n\n((?:\w+\n)+)/.exec(help)?.[1]?.trim().split("\n");
+  if (models === undefined || models.includes(model)) return;
+  throw new Refusal(`Bochs has no processor model ${model}; it has ${models.join(", ")}`);
 }
 
 function tcpPort(port: SerialPorts[number]): number {

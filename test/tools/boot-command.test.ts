@@ -1,0 +1,108 @@
+import { execFile } from "node:child_process";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { parseOptions } from "../../tools/cli/command.ts";
+import { getGuest } from "../../tools/cli/guest.ts";
+import { checkRequest } from "../../tools/cli/request.ts";
+import { fetchFile } from "../../tools/guest/debian.ts";
+import { busyboxFile } from "../../tools/guest/initramfs.ts";
+import { kernels } from "../../tools/guest/kernels.ts";
+import { Refusal } from "../../tools/machine/errors.ts";
+import { projectDirectory } from "../../tools/machine/run-directory.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const directory = mkdtempSync(join(tmpdir(), "typevisor-bad-"));
+const files = ["truncated", "random", "empty", "big", "directory"];
+const file = (name: string): string => join(directory, name);
+
+beforeAll(async () => {
+  const kernel = readFileSync(await fetchFile(kernels.cloud));
+  await fetchFile(busyboxFile);
+  writeFileSync(file("truncated"), kernel.subarray(0, 5_000_000));
+  writeFileSync(file("random"), Buffer.alloc(100_000, "typevisor"));
+  writeFileSync(file("empty"), "");
+  writeFileSync(file("big"), "");
+  truncateSync(file("big"), 600 << 20);
+  mkdirSync(file("directory"));
+}, 120_000);
+afterAll(() => rmSync(directory, { recursive: true }));
+
+interface Result {
+  status: number;
+  stdout: string;
+  stderr: string;
+  /** What it has left in its temporary directory. */
+  left: string[];
+}
+
+/** Runs scripts/boot with a temporary directory of its own. */
+function boot(args: string[]): Promise<Result> {
+  const temporary = mkdtempSync(join(directory, "tmp-"));
+  return new Promise((resolve) => {
+    const options = { env: { ...process.env, TMPDIR: temporary }, cwd: directory };
+    const child = execFile(join(projectDirectory, "scripts/boot"), args, options, (error, stdout, stderr) => {
+      const left = readdirSync(temporary).filter((name) => name.startsWith("typevisor-"));
+      resolve({ status: error === null ? 0 : Number(error.code), stdout, stderr, left });
+    });
+    child.stdin?.end();
+  });
+}
+
+/** What scripts/boot does before it starts anything. */
+async function prepare(args: string[]): Promise<void> {
+  const options = parseOptions(
+    args.map((argument) => (files.includes(argument) ? file(argument) : argument)),
+  );
+  await getGuest(checkRequest(options!), file("initramfs"));
+}
+
+test.each([
+  [["--kernel", "nowhere"], "nowhere: no such file"],
+  [["--kernel", "directory"], "directory: not a file"],
+  [["--kernel", "empty"], "empty: the file is empty"],
+  [["--kernel", "truncated"], "truncated: the file is truncated: it has 5000000 of "],
+  [["--kernel", "random"], "random: not a Linux kernel in bzImage format"],
+  [["--initrd", "nowhere"], "nowhere: no such file"],
+  [["--initrd", "empty"], "empty: the file is empty"],
+  [["--initrd", "big"], "the initrd of 600M is too large for the guest: "],
+  [["--memory", "32M"], "--memory: 32M is too small, this kernel needs at least "],
+  [["--memory", "lots"], '--memory: "lots" is no size'],
+  [["--timeout", "soon"], '--timeout: "soon" is no number of seconds'],
+  [["--until", ""], "--until: the text is empty"],
+  [["--append", "a\nb"], "--append: control characters cannot be passed on"],
+  [["--frobnicate"], "unknown option '--frobnicate'; see scripts/boot --help"],
+  [["--machine", "vax"], "option '--machine <kind>' argument 'vax' is invalid."],
+  [["surplus"], "too many arguments"],
+])("%j is refused by name", async (args, why) => {
+  await expect(prepare(args)).rejects.toThrow(why);
+  await expect(prepare(args)).rejects.toThrow(Refusal);
+});
+
+test.each([[["--kernel", "truncated"]], [["--bare", "--memory", "32M"]], [["--frobnicate"]]])(
+  "scripts/boot %j says one line, has status 3 and leaves nothing",
+  async (args) => {
+    const { status, stdout, stderr, left } = await boot(args);
+    expect(stderr).toMatch(/^scripts\/boot: [^\n]*\n$/);
+    expect({ status, stdout, left }).toEqual({ status: 3, stdout: "", left: [] });
+  },
+);
+
+test("scripts/boot --help names every option and status", async () => {
+  const { status, stdout } = await boot(["--help"]);
+  expect(status).toBe(0);
+  const contract =
+    "kernel initrd append memory machine until timeout ready no-reboot bare cpu hypervisor-options";
+  for (const option of contract.split(" ")) expect(stdout).toContain(`--${option} `);
+  for (const number of [0, 1, 2, 3, 4, 5]) expect(stdout).toMatch(new RegExp(`^  ${number}  `, "m"));
+});

@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { Gpr, Next } from "./fake/exit.ts";
+import { startGuest } from "./fake/guest.ts";
+
+test("CPUID leaf 0 keeps the host's vendor and skips the instruction", () => {
+  const { machine, cpu } = startGuest();
+  const rip = cpu.rip;
+  expect(cpu.cpuid(0)).toBe(Next.Resume);
+  expect(machine.gpr(Gpr.rbx)).toBe(0x756e6547n);
+  expect(cpu.rip).toBe(rip + 2n);
+  expect(machine.exits("CPUID")).toBe(1n);
+});
+
+test("CPUID leaf 1 hides VMX, MONITOR and x2APIC, and shows a hypervisor", () => {
+  const { machine, cpu } = startGuest();
+  cpu.cpuid(1);
+  const ecx = Number(machine.gpr(Gpr.rcx));
+  expect(ecx & (1 << 5)).toBe(0);
+  expect(ecx & (1 << 3)).toBe(0);
+  expect(ecx & (1 << 21)).toBe(0);
+  expect(ecx >>> 31).toBe(1);
+});
+
+test("CPUID leaf 15h gives the TSC's frequency as that of a crystal", () => {
+  const { machine, cpu } = startGuest({ tscHz: 2_400_000_000n });
+  cpu.cpuid(0x15);
+  expect([machine.gpr(Gpr.rax), machine.gpr(Gpr.rbx), machine.gpr(Gpr.rcx)]).toEqual([1n, 1n, 2_400_000_000n]);
+});
+
+test("CPUID of a leaf that nobody knows is all zeros", () => {
+  const { machine, cpu } = startGuest();
+  for (const leaf of [0x1f, 0x20, 0x3fffffff, 0x40000011, 0x7fffffff, 0x80000009, 0xc0000000, 0xffffffff]) {
+    cpu.cpuid(leaf, 0);
+    const answer = [Gpr.rax, Gpr.rbx, Gpr.rcx, Gpr.rdx].map((r) => machine.gpr(r));
+    expect(answer, `leaf ${leaf.toString(16)}`).toEqual([0n, 0n, 0n, 0n]);
+  }
+});

@@ -1,0 +1,184 @@
+/**
+ * VT-x for the monitor under test: a VMCS that knows which fields a monitor may touch, and guests' instructions as the
+ * exits that SDM Vol. 3C 28.2 describes.
+ */
+import type { FakeCpu, FakeMonitor } from "./monitor.ts";
+import { Gpr, type Next } from "./exit.ts";
+
+export enum Field {
+  TSC_OFFSET = 0x2010,
+  GUEST_PHYSICAL = 0x2400,
+  GUEST_PAT = 0x2804,
+  GUEST_EFER = 0x2806,
+  ENTRY_INTERRUPTION = 0x4016,
+  ENTRY_ERROR_CODE = 0x4018,
+  ENTRY_LENGTH = 0x401a,
+  EXIT_INTERRUPTION = 0x4404,
+  EXIT_ERROR_CODE = 0x4406,
+  VECTORING = 0x4408,
+  VECTORING_ERROR_CODE = 0x440a,
+  EXIT_LENGTH = 0x440c,
+  CS_RIGHTS = 0x4816,
+  SS_RIGHTS = 0x4818,
+  INTERRUPTIBILITY = 0x4824,
+  CR0_SHADOW = 0x6004,
+  CR4_SHADOW = 0x6006,
+  QUALIFICATION = 0x6400,
+  GUEST_LINEAR = 0x640a,
+  GUEST_CR0 = 0x6800,
+  GUEST_CR3 = 0x6802,
+  GUEST_CR4 = 0x6804,
+  GUEST_DR7 = 0x681a,
+  GUEST_RSP = 0x681c,
+  GUEST_RIP = 0x681e,
+  GUEST_RFLAGS = 0x6820,
+  PENDING_DEBUG = 0x6822,
+}
+
+const VALID = 0x80000000n;
+
+/** An event that an entry delivers. */
+export interface Injected {
+  vector: number;
+  type: number;
+  error?: number;
+}
+
+/** What a guest does, on any vendor's CPU: tests of the neutral layer use only this. */
+export interface GuestActions {
+  cpuid(leaf: number, subleaf?: number): Next;
+  in(port: number, size?: number): Next;
+  out(port: number, value: number, size?: number): Next;
+  hlt(): Next;
+  rdmsr(index: number): Next;
+  wrmsr(index: number, value: bigint): Next;
+}
+
+export class FakeVtx implements FakeCpu, GuestActions {
+  readonly module = "monitor-vmx";
+  readonly enterExport = "enter";
+  readonly fields = new Map<number, bigint>();
+  interruptWindow = false;
+  nmiWindow = false;
+  flushes = 0;
+  private machine!: FakeMonitor;
+
+  attach(machine: FakeMonitor): void {
+    this.machine = machine;
+    this.set(Field.GUEST_RFLAGS, 0x202n);
+    this.set(Field.GUEST_RIP, 0x100000n);
+    this.set(Field.GUEST_CR0, 0x80050033n);
+    this.set(Field.CR0_SHADOW, 0x80050033n);
+    this.set(Field.GUEST_CR4, 0x2020n);
+    this.set(Field.CR4_SHADOW, 0x20n);
+    this.set(Field.GUEST_EFER, 0x500n);
+    this.set(Field.CS_RIGHTS, 0xa09bn);
+    this.set(Field.SS_RIGHTS, 0xc093n);
+  }
+
+  imports(): WebAssembly.Imports {
+    return {
+      vmcs: {
+        vmread: (field: number) => this.read(field),
+        vmwrite: (field: number, value: bigint) => this.write(field, BigInt.asUintN(64, value)),
+        interruptWindow: (on: number) => void (this.interruptWindow = on !== 0),
+        nmiWindow: (on: number) => void (this.nmiWindow = on !== 0),
+        flush: () => void this.flushes++,
+      },
+    };
+  }
+
+  get(field: number): bigint {
+    return this.fields.get(field) ?? 0n;
+  }
+
+  set(field: number, value: bigint | number): void {
+    this.fields.set(field, BigInt.asUintN(64, BigInt(value)));
+  }
+
+  /** The allow list of kernel/machine/vmcs.h. */
+  private read(field: number): bigint {
+    const type = (field >> 10) & 3;
+    const known = [0x4016, 0x2010, 0x6004, 0x6006].includes(field);
+    if (type !== 1 && type !== 2 && !known) throw new Error(`VMREAD of ${field.toString(16)} is off the allow list`);
+    return this.get(field);
+  }
+
+  private write(field: number, value: bigint): void {
+    const type = (field >> 10) & 3;
+    const known = [0x4016, 0x4018, 0x401a, 0x2010, 0x6004, 0x6006].includes(field);
+    const forbidden = [0x2800, 0x2802, 0x0810, 0x0812];
+    if ((type !== 2 && !known) || forbidden.includes(field)) {
+      throw new Error(`VMWRITE of ${field.toString(16)} is off the allow list`);
+    }
+    this.set(field, value);
+  }
+
+  /** The event that the next entry delivers, which it now has: as the CPU does, an exit clears the field. */
+  takeInjected(): Injected | undefined {
+    const event = this.get(Field.ENTRY_INTERRUPTION);
+    if (!(event & VALID)) return undefined;
+    this.set(Field.ENTRY_INTERRUPTION, event & ~VALID);
+    const injected: Injected = { vector: Number(event & 0xffn), type: Number((event >> 8n) & 7n) };
+    if (event & 0x800n) injected.error = Number(this.get(Field.ENTRY_ERROR_CODE));
+    return injected;
+  }
+
+  /** Whether an event waits for the next entry. */
+  get injecting(): boolean {
+    return (this.get(Field.ENTRY_INTERRUPTION) & VALID) !== 0n;
+  }
+
+  /** The guest exits. The entry before has delivered what was injected. */
+  exit(reason: number, fields: Partial<Record<keyof typeof Field, bigint | number>> = {}): Next {
+    this.set(Field.ENTRY_INTERRUPTION, this.get(Field.ENTRY_INTERRUPTION) & ~VALID);
+    this.set(Field.VECTORING, 0);
+    for (const [name, value] of Object.entries(fields)) this.set(Field[name as keyof typeof Field], value);
+    return this.machine.exports.exit(this.machine.vcpu, reason);
+  }
+
+  cpuid(leaf: number, subleaf = 0): Next {
+    this.machine.setGpr(Gpr.rax, leaf >>> 0);
+    this.machine.setGpr(Gpr.rcx, subleaf);
+    return this.exit(10, { EXIT_LENGTH: 2 });
+  }
+
+  in(port: number, size = 1): Next {
+    return this.exit(30, { EXIT_LENGTH: 1, QUALIFICATION: (port << 16) | 8 | (size - 1) });
+  }
+
+  out(port: number, value: number, size = 1): Next {
+    this.machine.setGpr(Gpr.rax, value >>> 0);
+    return this.exit(30, { EXIT_LENGTH: 1, QUALIFICATION: BigInt(port << 16) | BigInt(size - 1) });
+  }
+
+  hlt(): Next {
+    return this.exit(12, { EXIT_LENGTH: 1, INTERRUPTIBILITY: 1 });
+  }
+
+  rdmsr(index: number): Next {
+    this.machine.setGpr(Gpr.rcx, index >>> 0);
+    return this.exit(31, { EXIT_LENGTH: 2 });
+  }
+
+  wrmsr(index: number, value: bigint): Next {
+    this.machine.setGpr(Gpr.rcx, index >>> 0);
+    this.machine.setGpr(Gpr.rax, value & 0xffffffffn);
+    this.machine.setGpr(Gpr.rdx, value >> 32n);
+    return this.exit(32, { EXIT_LENGTH: 2 });
+  }
+
+  get rip(): bigint {
+    return this.get(Field.GUEST_RIP);
+  }
+
+  get interruptsOn(): boolean {
+    return (this.get(Field.GUEST_RFLAGS) & 0x200n) !== 0n;
+  }
+
+  set interruptsOn(on: boolean) {
+    const flags = this.get(Field.GUEST_RFLAGS);
+    this.set(Field.GUEST_RFLAGS, on ? flags | 0x200n : flags & ~0x200n);
+  }
+}
+

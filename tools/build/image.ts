@@ -9,7 +9,6 @@ import { command, step } from "./step.ts";
 
 const CFLAGS = [
   "-std=gnu11",
-  "-O2",
   "-g",
   "-ffreestanding",
   "-fno-builtin",
@@ -98,7 +97,7 @@ export class Builder {
     });
   }
 
-  private async compile(source: string, object: string): Promise<void> {
+  private async compile(source: string, object: string, optimize = "-O2"): Promise<void> {
     const include = ["-I.", "-Ikernel/machine", "-Itools/wasm3-build", `-I${join(this.out, "abi")}`];
     await step({
       inputs: [
@@ -107,11 +106,11 @@ export class Builder {
         this.path("tools/wasm3-build/wasm3-runtime.h"),
         join(this.out, "abi/layout.h"),
       ],
-      salt: CFLAGS.join(" ") + this.version,
+      salt: [...CFLAGS, optimize, this.version].join(" "),
       outputs: [object],
       run: async () => {
         const defines = [`-DTYPEVISOR_VERSION="${this.version}"`];
-        await this.run("gcc", [...CFLAGS, ...defines, ...include, "-c", source, "-o", object]);
+        await this.run("gcc", [...CFLAGS, optimize, ...defines, ...include, "-c", source, "-o", object]);
       },
     });
   }
@@ -140,7 +139,8 @@ export class Builder {
     for (const module of image.modules) {
       const object = join(folder, `${module.name}.o`);
       objects.push(object);
-      work.push(this.compile(join(this.out, "modules", `${module.name}.c`), object));
+      const source = join(this.out, "modules", `${module.name}.c`);
+      work.push(this.compile(source, object, module.small ? "-Os" : "-O2"));
     }
     const start = join(folder, "start.c.o");
     objects.push(start);

@@ -10,6 +10,8 @@ export interface Module {
   /** Target in asconfig.json, where it is not the name. */
   target?: string;
   allowRecursion?: boolean;
+  /** gcc's optimization: for speed, unless told to look for size. */
+  small?: boolean;
 }
 
 export interface Image {
@@ -17,7 +19,7 @@ export interface Image {
   modules: Module[];
 }
 
-const root: Module = { name: "root", entry: "kernel/root/main.ts" };
+const root: Module = { name: "root", entry: "kernel/root/main.ts", small: true };
 
 /** The monitors' capability list (kernel/machine/monitor-vmx.h). */
 const monitorCapabilities = ["cpuid", "debug", "env", "fpu", "guest", "time", "vmcs"];

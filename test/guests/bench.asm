@@ -1,0 +1,97 @@
+; What one exit costs in ticks of the TSC: on Bochs a tick is an instruction. Prints "NAME TICKS" lines, where TICKS is
+; of one instruction with its exit, the loop around it taken off.
+
+%include "bzimage.inc"
+
+ROUNDS equ 1000
+
+; Runs %2 ROUNDS times and prints %1 with the cost of one.
+%macro measure 2+
+  call empty_loop
+  mov r12, rax
+  rdtsc
+  shl rdx, 32
+  or rax, rdx
+  mov r13, rax
+  mov r15d, ROUNDS
+%%again:
+  %2
+  dec r15d
+  jnz %%again
+  rdtsc
+  shl rdx, 32
+  or rax, rdx
+  sub rax, r13
+  sub rax, r12
+  mov r14, rax
+  say %1, " "
+  mov rax, r14
+  xor edx, edx
+  mov ecx, ROUNDS
+  div rcx
+  call put_decimal
+  call put_newline
+%endmacro
+
+; Ticks of the loop itself.
+empty_loop:
+  rdtsc
+  shl rdx, 32
+  or rax, rdx
+  mov r13, rax
+  mov r15d, ROUNDS
+.again:
+  dec r15d
+  jnz .again
+  rdtsc
+  shl rdx, 32
+  or rax, rdx
+  sub rax, r13
+  ret
+
+; The operations, with what sets their registers up: a few instructions that count as well.
+%macro uart_status 0
+  mov edx, 0x3fd
+  in al, dx
+%endmacro
+%macro rtc_index 0
+  mov al, 10
+  out 0x70, al
+%endmacro
+%macro post_code 0
+  out 0x80, al
+%endmacro
+%macro read_msr 0
+  mov ecx, 0x3b
+  rdmsr
+%endmacro
+%macro write_msr 0
+  mov ecx, 0x8b
+  xor eax, eax
+  xor edx, edx
+  wrmsr
+%endmacro
+%macro pit_count 0
+  in al, 0x40
+%endmacro
+%macro pic_mask 0
+  in al, 0x21
+%endmacro
+%macro cpuid_leaf 0
+  xor eax, eax
+  cpuid
+%endmacro
+
+main:
+  measure "nop", nop
+  measure "cpuid", cpuid_leaf
+  measure "uart-status", uart_status
+  measure "pic-mask", pic_mask
+  measure "rtc-index", rtc_index
+  measure "post", post_code
+  measure "pit-count", pit_count
+  measure "rdmsr", read_msr
+  measure "wrmsr", write_msr
+  ret
+
+%include "bzimage-end.inc"

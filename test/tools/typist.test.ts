@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
-import { chunks, typeInto } from "../../tools/cli/typist.ts";
+import { chunks, Typist } from "../../tools/cli/typist.ts";
 import { fakePort } from "./fake-port.ts";
 
 async function cut(text: string): Promise<string[]> {
@@ -25,7 +25,9 @@ test("Nothing is typed before the guest is ready, and each piece waits for the e
     fake.guest.write(text.slice(0, 1));
     setImmediate(() => fake.guest.write(text.slice(1).replace("\n", "\r\noutput\r\n/root # ")));
   });
-  const done = typeInto(fake.port, Readable.from([Buffer.from("echo 0123456789abcdef\npoweroff\n")]));
+  const done = new Typist(fake.port, undefined).type(
+    Readable.from([Buffer.from("echo 0123456789abcdef\npoweroff\n")]),
+  );
   fake.guest.write("booting #1\r\n");
   await fake.port.waitFor("booting");
   expect(typed).toEqual([]);
@@ -36,7 +38,7 @@ test("Nothing is typed before the guest is ready, and each piece waits for the e
 
 test("With --ready the text decides, wherever it stands", async () => {
   await using fake = await fakePort();
-  const done = typeInto(fake.port, Readable.from([Buffer.from("x")]), "press a key");
+  const done = new Typist(fake.port, "press a key").type(Readable.from([Buffer.from("x")]));
   fake.guest.write("please press a key now");
   const got = new Promise((resolve) => fake.guest.once("data", resolve));
   expect(String(await got)).toBe("x");
@@ -48,8 +50,28 @@ test("A guest that does not echo gets the rest after a silence", async () => {
   await using fake = await fakePort();
   const typed: string[] = [];
   fake.guest.on("data", (bytes) => typed.push(bytes.toString()));
-  const done = typeInto(fake.port, Readable.from([Buffer.from("0123456789abcdefgh")]));
+  const done = new Typist(fake.port, undefined).type(Readable.from([Buffer.from("0123456789abcdefgh")]));
   fake.guest.write("> ");
   await done;
   await expect.poll(() => typed.join("")).toBe("0123456789abcdefgh");
+});
+
+test("After a restart of the guest nothing is typed before it is ready again", async () => {
+  await using fake = await fakePort();
+  const typed: string[] = [];
+  const typist = new Typist(fake.port, undefined);
+  fake.guest.on("data", (bytes) => {
+    typed.push(bytes.toString());
+    fake.guest.write(bytes.toString());
+    if (typed.length === 1) typist.guestRestarted();
+  });
+  const done = typist.type(Readable.from([Buffer.from("reboot\nuname\n")]));
+  fake.guest.write("# ");
+  await fake.port.waitFor("reboot");
+  fake.guest.write("starting\n");
+  await fake.port.waitFor("starting");
+  expect(typed).toEqual(["reboot\n"]);
+  fake.guest.write("# ");
+  await done;
+  expect(typed).toEqual(["reboot\n", "uname\n"]);
 });

@@ -3,24 +3,21 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
-import type { Boot } from "../image/grub.ts";
 import { makeIso } from "../image/iso.ts";
 import { MachineFailure, Refusal } from "../machine/errors.ts";
 import type { Machine } from "../machine/machine.ts";
 import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
 import { ConsoleOutput } from "./console-output.ts";
-import { getGuest, type Guest } from "./guest.ts";
+import { getGuest } from "./guest.ts";
+import { planImage } from "./image-plan.ts";
 import { machineMemory, type Request } from "./request.ts";
 import { Session } from "./session.ts";
 import { stage } from "./stages.ts";
 import { Status } from "./status.ts";
 import { summary } from "./summary.ts";
 import { attachTerminal, escapeName } from "./terminal.ts";
-import { typeInto } from "./typist.ts";
-
-const hypervisor = join(projectDirectory, "build/typevisor.elf");
-const lineTable = join(projectDirectory, "build/typevisor.lines");
+import { Typist } from "./typist.ts";
 
 export async function boot(request: Request): Promise<Status> {
   const directory = new RunDirectory("boot");
@@ -30,7 +27,10 @@ export async function boot(request: Request): Promise<Status> {
     process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
     if (!request.bare) await stage("Build the hypervisor", ({ progress }) => build(progress));
     const image = directory.file("image.iso");
-    await stage("Make the boot image", () => makeImage(image, request, guest));
+    await stage("Make the boot image", () => {
+      const { boot, files } = planImage(request, guest);
+      return makeIso(image, boot, files);
+    });
     await using machine = await stage(`Start ${request.machine}`, () =>
       startMachine(request.machine, {
         image,
@@ -62,46 +62,12 @@ async function build(progress: (line: string) => void): Promise<void> {
   if (status !== 0) throw new MachineFailure(`scripts/build failed:\n${last.join("\n")}`);
 }
 
-/** The image's files and what GRUB does with them. The texts after the names are what the hypervisor reads. */
-async function makeImage(output: string, request: Request, { kernel, initrd }: Guest): Promise<void> {
-  const files = new Map([["/boot/kernel0", kernel]]);
-  if (initrd !== undefined) files.set("/boot/initrd0", initrd);
-  const plan: Boot = request.bare
-    ? {
-        kind: "bare",
-        kernel: { path: "/boot/kernel0", text: request.append },
-        initrd: initrd && "/boot/initrd0",
-      }
-    : {
-        kind: "typevisor",
-        hypervisor: { path: "/boot/typevisor", text: hypervisorText(request) },
-        modules: [],
-      };
-  if (plan.kind === "typevisor") {
-    const modules = [
-      { path: "/boot/kernel0", text: `kernel memory=${request.memory}M -- ${request.append}` },
-    ];
-    if (initrd !== undefined) modules.push({ path: "/boot/initrd0", text: "initrd" });
-    if (existsSync(lineTable)) {
-      files.set("/boot/typevisor.lines", lineTable);
-      modules.push({ path: "/boot/typevisor.lines", text: "lines" });
-    }
-    plan.modules = modules;
-    files.set("/boot/typevisor", hypervisor);
-  }
-  await makeIso(output, plan, files);
-}
-
-function hypervisorText(request: Request): string {
-  const reboot = request.reboot ? "yes" : "no";
-  return `console=com2,115200 vmconsole=com1,115200 reboot=${reboot} ${request.hypervisorOptions}`.trim();
-}
-
 /** Follows the machine to its end, the user's terminal or piped input attached. */
 async function follow(machine: Machine, request: Request): Promise<Status> {
   const begin = performance.now();
   const [console] = machine.serial;
   const output = new ConsoleOutput(console);
+  const typist = process.stdin.isTTY === true ? undefined : new Typist(console, request.ready);
   const session = new Session(machine, {
     bare: request.bare,
     until: request.until,
@@ -109,11 +75,11 @@ async function follow(machine: Machine, request: Request): Promise<Status> {
     onLog: (line) => {
       if (request.log) process.stderr.write(`${line}\n`);
     },
+    onRestart: () => typist?.guestRestarted(),
   });
-  const typing = process.stdin.isTTY !== true;
-  if (typing) void typeInto(console, process.stdin, request.ready);
+  typist?.type(process.stdin).catch(() => {}); // what cannot be read cannot be typed
   await stage("Load by firmware and GRUB", () => session.loaded);
-  const attached = !typing && request.until === undefined;
+  const attached = typist === undefined && request.until === undefined;
   if (attached) process.stderr.write(`Your terminal is the guest's console now; ${escapeName} leaves.\n`);
   output.begin();
   const detach = attached ? attachTerminal(console, () => session.leave()) : () => {};

@@ -13,6 +13,8 @@ export interface SessionOptions {
   timeout?: number;
   /** Where each line of the hypervisor's log goes. */
   onLog(line: string): void;
+  /** Called when the guest has reset itself and begins anew. */
+  onRestart?(): void;
 }
 
 export interface Outcome {
@@ -52,7 +54,9 @@ export class Session {
       this.timer = setTimeout(late, timeout * 1000);
     }
     this.watchConsole(machine);
-    if (!options.bare) {
+    if (options.bare) {
+      machine.onReset(() => options.onRestart?.());
+    } else {
       machine.serial[1].onLine((line) => this.onLogLine(line.trimEnd()));
       machine.onReset(() => this.settle(Status.Failure, "the hypervisor's machine was reset"));
     }
@@ -99,7 +103,7 @@ export class Session {
         return;
       case "restarted":
         this.lastEnd = undefined;
-        return;
+        return this.options.onRestart?.();
       case "cost":
         this.costs.push(event.text);
         return;

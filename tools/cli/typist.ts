@@ -16,65 +16,66 @@ const silenceMilliseconds = 2000;
 /** A shell's prompt: the last thing printed, with nothing after it. */
 const prompt = /(^|\n)[^\n]*[#$>] $/;
 
-/** What the console has printed lately, and a way to wait for it to change. */
-class Screen {
+export class Typist {
+  /** What the console has printed since the last piece was typed. */
   private text = "";
   private wake: ((silent: boolean) => void) | undefined;
-  readonly detach: () => void;
+  private restarted = false;
+  private ready: TextWatch | undefined;
 
-  constructor(port: SerialPort) {
-    this.detach = port.onText((plain) => {
+  /** `ready` is what the guest prints when it is ready to be typed at: a shell's prompt, if not told. */
+  constructor(
+    private readonly port: SerialPort,
+    private readonly readyText: string | undefined,
+  ) {
+    this.watchForReady();
+    port.onText((plain) => {
       this.text = (this.text + plain).slice(-4096);
+      this.ready?.push(plain);
       this.wake?.(false);
     });
   }
 
-  clear(): void {
-    this.text = "";
+  /** Types all that comes from `source`. */
+  async type(source: AsyncIterable<Buffer>): Promise<void> {
+    await this.untilReady();
+    for await (const chunk of chunks(source)) {
+      this.text = "";
+      await this.port.write(chunk);
+      const echo = squeezed(chunk.toString("utf8"));
+      await this.until(() => squeezed(this.text).includes(echo));
+      if (chunk.at(-1) === 0x0a) await this.until(() => prompt.test(this.text));
+      if (this.restarted) await this.untilReady();
+    }
   }
 
-  /** Waits until what was printed since `clear` fits; false if the guest fell silent instead. */
-  async until(fits: (text: string) => boolean, patience = silenceMilliseconds): Promise<boolean> {
-    while (!fits(this.text)) {
+  /** The guest begins anew: nothing is typed before it is ready again. */
+  guestRestarted(): void {
+    this.restarted = true;
+    this.text = "";
+    this.watchForReady();
+    this.wake?.(true);
+  }
+
+  private watchForReady(): void {
+    this.ready = this.readyText === undefined ? undefined : new TextWatch(this.readyText);
+  }
+
+  private async untilReady(): Promise<void> {
+    this.restarted = false;
+    await this.until(() => this.ready?.found ?? prompt.test(this.text), Infinity);
+  }
+
+  /** Waits until the condition holds, or the guest has been silent for too long. */
+  private async until(holds: () => boolean, patience = silenceMilliseconds): Promise<void> {
+    while (!holds()) {
       const silent = await new Promise<boolean>((resolve) => {
         const timer = patience === Infinity ? undefined : setTimeout(() => resolve(true), patience);
         this.wake = (value) => (clearTimeout(timer), resolve(value));
       });
-      if (silent) return false;
+      if (silent && patience !== Infinity) return;
     }
-    return true;
   }
-}
-
-/** Waits for `ready` (a shell's prompt, if not told), then types all that comes from `source`. */
-export async function typeInto(
-  port: SerialPort,
-  source: AsyncIterable<Buffer>,
-  ready?: string,
-): Promise<void> {
-  const screen = new Screen(port);
-  try {
-    if (ready === undefined) await screen.until((text) => prompt.test(text), Infinity);
-    else await seen(port, ready);
-    for await (const chunk of chunks(source)) {
-      screen.clear();
-      await port.write(chunk);
-      const echo = squeezed(chunk.toString("utf8"));
-      await screen.until((text) => squeezed(text).includes(echo));
-      if (chunk.at(-1) === 0x0a) await screen.until((text) => prompt.test(text));
-    }
-  } finally {
-    screen.detach();
-  }
-}
-
-function seen(port: SerialPort, text: string): Promise<void> {
-  const watch = new TextWatch(text);
-  return new Promise((resolve) => {
-    const stop = port.onText((plain) => {
-      if (watch.push(plain)) (stop(), resolve());
-    });
-  });
 }
 
 /** Echo may wrap lines and expand tabs. */

@@ -41,7 +41,9 @@ export abstract class Emulator implements Machine {
 
   async stop(): Promise<MachineEnd> {
     this.kill("stopped");
-    return this.ended;
+    const end = await this.ended;
+    this.directory.remove();
+    return end;
   }
 
   keepLogs(): string {
@@ -66,7 +68,6 @@ export abstract class Emulator implements Machine {
     if (end.cause === "failed") end.detail += `\nIts logs are in ${this.keepLogs()}/`;
     const what = end.cause === "failed" ? end.detail : `the machine ended (${end.cause})`;
     for (const port of this.serial) port.fail(new MachineFailure(`${this.kind}: ${what}`));
-    this.directory.remove();
     return end;
   }
 }

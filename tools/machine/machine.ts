@@ -44,8 +44,8 @@ export interface Machine extends AsyncDisposable {
   ticks(): Promise<bigint | undefined>;
   /** Calls `listener` at each reset after the first. */
   onReset(listener: () => void): void;
-  /** Ends the machine at once, if it has not ended. */
+  /** Ends the machine at once, if it has not ended, and removes what it has left, logs included. */
   stop(): Promise<MachineEnd>;
-  /** Keeps the logs under build/logs/ and says where. By itself this happens when the end is "failed". */
+  /** Before `stop`: keeps the logs under build/logs/ and says where. Done by itself when the end is "failed". */
   keepLogs(): string;
 }

@@ -14,6 +14,7 @@ const keptRuns = 40;
 export class RunDirectory {
   readonly path: string;
   private kept: string | undefined;
+  private removed = false;
   private readonly forget: () => void;
 
   constructor(kind: string) {
@@ -38,6 +39,8 @@ export class RunDirectory {
   }
 
   remove(): void {
+    if (this.removed) return;
+    this.removed = true;
     this.forget();
     if (this.kept !== undefined) this.keep(); // what was written since
     rmSync(this.path, { recursive: true, force: true });

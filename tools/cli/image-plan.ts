@@ -1,0 +1,44 @@
+/** What stands on the boot image and what GRUB does with it. The texts of the modules are what the hypervisor reads. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Boot, Load } from "../image/grub.ts";
+import { projectDirectory } from "../machine/run-directory.ts";
+import type { Guest } from "./guest.ts";
+import type { Request } from "./request.ts";
+
+const hypervisor = join(projectDirectory, "build/typevisor.elf");
+/** Which address is which line of TypeScript: for reports. */
+const lineTable = join(projectDirectory, "build/typevisor.lines");
+
+export interface ImagePlan {
+  boot: Boot;
+  /** Path on the image -> file. */
+  files: ReadonlyMap<string, string>;
+}
+
+export function planImage(request: Request, guest: Guest): ImagePlan {
+  return request.bare ? planBare(request, guest) : planTypevisor(request, guest);
+}
+
+function planBare(request: Request, guest: Guest): ImagePlan {
+  const files = new Map([["/boot/kernel0", guest.kernel]]);
+  if (guest.initrd !== undefined) files.set("/boot/initrd0", guest.initrd);
+  const kernel = { path: "/boot/kernel0", text: request.append };
+  return { boot: { kind: "bare", kernel, initrd: guest.initrd && "/boot/initrd0" }, files };
+}
+
+function planTypevisor(request: Request, guest: Guest): ImagePlan {
+  const files = new Map([["/boot/typevisor", hypervisor]]);
+  const modules: Load[] = [];
+  const add = (path: string, file: string, text: string): void => {
+    files.set(path, file);
+    modules.push({ path, text });
+  };
+  add("/boot/kernel0", guest.kernel, `kernel memory=${request.memory}M -- ${request.append}`);
+  if (guest.initrd !== undefined) add("/boot/initrd0", guest.initrd, "initrd");
+  if (existsSync(lineTable)) add("/boot/typevisor.lines", lineTable, "lines");
+  const reboot = request.reboot ? "yes" : "no";
+  const text =
+    `console=com2,115200 vmconsole=com1,115200 reboot=${reboot} ${request.hypervisorOptions}`.trim();
+  return { boot: { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text }, modules }, files };
+}

@@ -10,5 +10,5 @@ static __attribute__((noreturn, cold, noinline, unused)) void env_abort(u32 mess
   PERCPU(u32, PERCPU_CRASH + CRASHRECORD_ABORT_FILE) = file;
   PERCPU(u32, PERCPU_CRASH + CRASHRECORD_ABORT_LINE) = line;
   PERCPU(u32, PERCPU_CRASH + CRASHRECORD_ABORT_COLUMN) = column;
-  machine_trap(TRAP_ABORT);
+  WASM3_TRAP(TRAP_ABORT);
 }

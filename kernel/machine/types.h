@@ -12,8 +12,10 @@ _Static_assert(LINEAR_BASE == WASM_BASE, "kernel/abi/address.ts and wasm3-runtim
 
 #define INTRINSIC static inline __attribute__((always_inline, unused))
 
-static inline __attribute__((noreturn, always_inline, unused)) void machine_trap(u32 kind) {
-  __asm__ volatile("ud2" : : "D"(kind));
-  __builtin_unreachable();
-}
-#define WASM3_TRAP(kind) machine_trap(kind)
+/* Ends the instance: the kind of trap is in RDI for the report (kernel/root/report.ts). A macro, so that the line table
+ * has the TypeScript line. */
+#define WASM3_TRAP(kind)                                                                                       \
+  do {                                                                                                         \
+    __asm__ volatile("ud2" : : "D"(kind));                                                                     \
+    __builtin_unreachable();                                                                                   \
+  } while (0)

@@ -40,7 +40,7 @@ INTRINSIC u64 vmcs_vmread(u32 field) {
   if (__builtin_constant_p(field)) {
     if (!vmcs_readable(field)) vmcs_field_not_readable();
   } else if (!vmcs_readable(field)) {
-    machine_trap(TRAP_VMCS_READ);
+    WASM3_TRAP(TRAP_VMCS_READ);
   }
   return raw_vmread(field);
 }
@@ -50,9 +50,9 @@ INTRINSIC void vmcs_vmwrite(u32 field, u64 value) {
   if (__builtin_constant_p(field)) {
     if (!mask) vmcs_field_not_writable();
   } else if (!mask) {
-    machine_trap(TRAP_VMCS_WRITE);
+    WASM3_TRAP(TRAP_VMCS_WRITE);
   }
-  if (mask != ~0ul && value & ~mask) machine_trap(TRAP_VMCS_WRITE);
+  if (mask != ~0ul && value & ~mask) WASM3_TRAP(TRAP_VMCS_WRITE);
   raw_vmwrite(field, value);
 }
 

@@ -57,6 +57,14 @@ function name(out: Text, offset: u32): void {
   }
 }
 
+/** Address of the function that `address` is in, or 0 when the table does not know it. */
+export function functionAt(address: u64): u64 {
+  if (lines.base == 0) return 0;
+  const functions = lines.base + HEADER + <u64>lines.rows * 8;
+  const f = find(functions, lines.functions, address);
+  return f < 0 ? 0 : load32(functions + <u64>f * 8);
+}
+
 /** Writes "0x203f10 kernel/vcpu/dispatch.ts:41 (dispatch)", or the address alone. */
 export function place(out: Text, address: u64): Text {
   out.hex(address);

@@ -12,7 +12,7 @@ import * as phys from "../machine/phys";
 import { GuestSummary } from "../vcpu/summary";
 import { Vector } from "../x86/vector";
 import * as backend from "./backend";
-import { place } from "./lines";
+import { functionAt, place } from "./lines";
 import { error, say } from "./log";
 import { Vm, linearSize } from "./vm";
 
@@ -103,16 +103,29 @@ function registers(g: Gprs, rip: u64, rflags: u64): void {
   say(error().str("  r13 ").hex(g.r13, 16).str(" r14 ").hex(g.r14, 16).str(" r15 ").hex(g.r15, 16));
 }
 
-/** Words on the stack that follow a CALL: [from, to) are physical addresses. */
-function backtrace(from: u64, to: u64): void {
+/**
+ * Who called: words on the stack that follow a CALL of the function that was found before. A frame's unused part holds
+ * such words of earlier calls, so one whose CALL does not fit is printed with a "?", and only when nothing fits.
+ * [from, to) are physical addresses.
+ */
+function backtrace(rip: u64, from: u64, to: u64): void {
+  let callee = functionAt(rip);
   let found: u32 = 0;
+  let doubtful: u64 = 0;
   for (let at = from; at + 8 <= to && at < from + SCAN * 8 && found < BACKTRACE; at += 8) {
-    const address = phys.load64(at);
-    if (address < image.start() + 5 || address >= image.textEnd()) continue;
-    if (phys.load8(address - 5) != 0xe8) continue; // CALL rel32
-    say(place(error().str("  from "), address - 5));
-    found++;
+    const after = phys.load64(at);
+    if (after < image.start() + 5 || after >= image.textEnd()) continue;
+    if (phys.load8(after - 5) != 0xe8) continue; // CALL rel32
+    const target = after + <u64>(<i64>(<i32>phys.load32(after - 4)));
+    if (functionAt(target) == callee) {
+      say(place(error().str("  from "), after - 5));
+      callee = functionAt(after);
+      found++;
+    } else if (doubtful == 0) {
+      doubtful = after;
+    }
   }
+  if (found == 0 && doubtful != 0) say(place(error().str("  from ? "), doubtful - 5));
 }
 
 /** A fault in root, or in a monitor whose VM is `v`. */
@@ -126,10 +139,10 @@ export function reportTrap(v: Vm | null, r: CrashRecord): void {
     const top = v.context.stack;
     if (r.rsp < top && r.rsp >= top - STACK_SIZE) {
       const stacks = v.home + linearSize();
-      backtrace(stacks + STACK_SIZE - (top - r.rsp), stacks + STACK_SIZE);
+      backtrace(r.rip, stacks + STACK_SIZE - (top - r.rsp), stacks + STACK_SIZE);
     }
   } else {
-    backtrace(r.rsp, r.rsp + SCAN * 8);
+    backtrace(r.rip, r.rsp, r.rsp + SCAN * 8);
   }
   say(error().str("  host registers:"));
   registers(r, r.rip, r.rflags);

@@ -72,7 +72,7 @@ export class Builder {
     const wasm = `${base}.wasm`;
     const sources = [...filesBelow(this.path("kernel"), ".ts"), this.path("asconfig.json")];
     if (!module.entry.startsWith("kernel/")) sources.push(this.path(module.entry));
-    const target = module.target ?? module.name;
+    const target = module.as ?? module.name;
     await step({
       inputs: sources,
       salt: JSON.stringify(module),
@@ -88,7 +88,7 @@ export class Builder {
       salt: JSON.stringify(module),
       outputs: [`${base}.c`, `${base}.listing`],
       run: async () => {
-        const args = [wasm, "--out", `${base}.c`, "--name", module.name.replaceAll("-", "_"), "--map", `${wasm}.map`];
+        const args = [wasm, "--out", `${base}.c`, "--name", target.replaceAll("-", "_"), "--map", `${wasm}.map`];
         args.push("--include", `kernel/machine/${target}.h`);
         if (module.allow) args.push("--allow", module.allow.join(","));
         if (module.allowRecursion) args.push("--allow-recursion");

@@ -106,11 +106,37 @@ export async function buildIdOf(elf: string, cwd: string): Promise<number> {
   return parseInt(id[1]!, 16);
 }
 
+/**
+ * The intrinsics are inlined into TypeScript: their rows get the line of the TypeScript that called them, which the
+ * debug information of inlined functions has.
+ */
+async function attributeIntrinsics(rows: Row[], elf: string, cwd: string): Promise<Row[]> {
+  const inlined = rows.filter((r) => r.file.endsWith(".h"));
+  if (inlined.length === 0) return rows;
+  const addresses = inlined.map((r) => `0x${r.address.toString(16)}`);
+  const answer = await command("addr2line", ["-a", "-i", "-e", elf, ...addresses], cwd);
+  const callers = parseInlined(answer);
+  return rows.map((r) => ({ ...r, ...(r.file.endsWith(".h") ? callers.get(r.address) : undefined) }));
+}
+
+/** The first place in TypeScript of each address, from `addr2line -a -i`. */
+export function parseInlined(text: string): Map<number, { file: string; line: number }> {
+  const found = new Map<number, { file: string; line: number }>();
+  let address = 0;
+  for (const line of text.split("\n")) {
+    if (/^0x[0-9a-f]+$/.test(line)) address = Number(line);
+    const place = /(?:^|\/)((?:kernel|test|~lib)\/\S+\.ts):(\d+)/.exec(line);
+    if (place && !found.has(address)) found.set(address, { file: place[1]!, line: Number(place[2]) });
+  }
+  return found;
+}
+
 export async function writeLines(elf: string, out: string, cwd: string): Promise<void> {
   const [decoded, symbols, buildId] = await Promise.all([
     command("objdump", ["--dwarf=decodedline", elf], cwd),
     command("nm", [elf], cwd),
     buildIdOf(elf, cwd),
   ]);
-  writeFileSync(out, encodeLines(buildId, compactRows(parseRows(decoded)), parseFunctions(symbols)));
+  const rows = await attributeIntrinsics(parseRows(decoded), elf, cwd);
+  writeFileSync(out, encodeLines(buildId, compactRows(rows), parseFunctions(symbols)));
 }

@@ -1,14 +1,14 @@
 /** The wasm modules and the images that are made of them. */
 
 export interface Module {
-  /** Target in asconfig.json, and prefix of its symbols (with _ for -). */
+  /** Name of its files, target in asconfig.json, prefix of its symbols (with _ for -). */
   name: string;
   /** The file with the module's exports. */
   entry: string;
   /** What it may import: files of kernel/machine. `undefined` allows all of them. */
   allow?: string[];
-  /** Target in asconfig.json, where it is not the name. */
-  target?: string;
+  /** The module that it takes the place of: its target, its symbols, its header. Unless told, it is itself. */
+  as?: string;
   allowRecursion?: boolean;
   /** gcc's optimization: for speed, unless told to look for size. */
   small?: boolean;
@@ -27,4 +27,19 @@ const monitorVmx: Module = { name: "monitor-vmx", entry: "kernel/monitor/vmx.ts"
 
 export const typevisor: Image = { name: "typevisor", modules: [root, monitorVmx] };
 
-export const images: Image[] = [typevisor];
+/** Monitors that fail when their guest says so (test/boot/containment.test.ts). */
+const containment: Image = {
+  name: "containment",
+  modules: [
+    root,
+    {
+      name: "monitor-containment",
+      as: "monitor-vmx",
+      entry: "test/images/containment/monitor.ts",
+      allow: monitorCapabilities,
+      allowRecursion: true,
+    },
+  ],
+};
+
+export const images: Image[] = [typevisor, containment];

@@ -1,0 +1,65 @@
+/**
+ * A monitor that can be made to fail: the one that ships, and a way for its guest to make it trap in each way there is.
+ * The guest executes CPUID with EAX = FA170000h + the kind.
+ */
+import * as shipped from "../../../kernel/monitor/vmx";
+import { Vcpu } from "../../../kernel/vcpu/vcpu";
+import { vmwrite } from "../../../kernel/machine/vmcs";
+
+const CPUID: u32 = 10;
+const MAGIC: u32 = 0xfa170000;
+
+@unmanaged
+class Scratch {
+  zero: u32;
+  deep: u32;
+}
+
+const scratch = changetype<Scratch>(memory.data(8));
+
+/** Ends only when the stack does. */
+function recurse(depth: u32): u32 {
+  scratch.deep = depth;
+  if (scratch.zero) return 0;
+  return recurse(depth + 1) + recurse(depth + 2) + scratch.deep;
+}
+
+function fail(kind: u32): void {
+  switch (kind) {
+    case 1:
+      scratch.zero = load<u32>(0x7fff0000); // out of bounds: far past the linear memory
+      break;
+    case 2:
+      unreachable();
+      break;
+    case 3:
+      assert(scratch.zero == 1, "the guest asked for it");
+      break;
+    case 4:
+      scratch.deep = 7 / scratch.zero;
+      break;
+    case 5:
+      scratch.deep = recurse(0);
+      break;
+    case 6:
+      while (true) store<u32>(changetype<usize>(scratch) + 4, load<u32>(changetype<usize>(scratch) + 4) + 1);
+    case 7:
+      scratch.zero = load<u32>(0); // a null reference
+      break;
+    case 8:
+      vmwrite(0x4002 + scratch.zero, 0); // a control: off the allow list
+      break;
+    default:
+      store<u8>(0xffffffff, 1, 0x7fffffff); // the farthest address that wasm can say
+  }
+}
+
+export function enter(area: usize): u32 {
+  return shipped.enter(area);
+}
+
+export function exit(area: usize, reason: u32): u32 {
+  const leaf = <u32>changetype<Vcpu>(area).rax;
+  if (reason == CPUID && (leaf & 0xffff0000) == MAGIC) fail(leaf & 0xffff);
+  return shipped.exit(area, reason);
+}

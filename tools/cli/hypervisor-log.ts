@@ -8,6 +8,7 @@ export type LogEvent =
   | { kind: "panic"; text: string }
   | { kind: "started"; vm: string; text: string }
   | { kind: "ended"; vm: string; how: string }
+  /** Instead of an end: the guest has reset itself and begins anew. */
   | { kind: "restarted"; vm: string }
   /** One line of what the VM cost, after its end. */
   | { kind: "cost"; vm: string; text: string }
@@ -24,7 +25,7 @@ const patterns: [RegExp, (groups: string[]) => LogEvent][] = [
   [/^panic: (.*)$/, ([text]) => ({ kind: "panic", text: text! })],
   [/^(vm\d+): started\b ?(.*)$/, ([vm, text]) => ({ kind: "started", vm: vm!, text: text! })],
   [/^(vm\d+): ended: (.*)$/, ([vm, how]) => ({ kind: "ended", vm: vm!, how: how! })],
-  [/^(vm\d+): restarted\b/, ([vm]) => ({ kind: "restarted", vm: vm! })],
+  [/^(vm\d+): restart(?:s|ed)\b/, ([vm]) => ({ kind: "restarted", vm: vm! })],
   [/^(vm\d+): cost: (.*)$/, ([vm, text]) => ({ kind: "cost", vm: vm!, text: text! })],
   [/^done\b/, () => ({ kind: "done" })],
 ];

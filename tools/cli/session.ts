@@ -2,6 +2,7 @@
 import { grubFailure } from "../image/grub.ts";
 import type { Machine, MachineEnd } from "../machine/machine.ts";
 import { TextWatch } from "../machine/plain-text.ts";
+import type { SerialPort } from "../machine/serial.ts";
 import { type LogEvent, parseLogLine, poweredOff, reset } from "./hypervisor-log.ts";
 import { Status } from "./status.ts";
 
@@ -28,6 +29,9 @@ export interface Outcome {
 /** A panic is followed by its report, which takes this long at most. */
 const reportMilliseconds = 3000;
 
+/** When the guest is gone, its last words may still be on their way out of the UART. */
+const quietMilliseconds = 200;
+
 /** GRUB's messages come first of all on COM1, before a guest could say the same words. */
 const grubCharacters = 4096;
 
@@ -35,6 +39,7 @@ export class Session {
   /** Resolves when something other than firmware and boot loader runs, or the boot has ended before. */
   readonly loaded: Promise<void>;
   readonly outcome: Promise<Outcome>;
+  private readonly console: SerialPort;
   private readonly costs: string[] = [];
   private panic: string | undefined;
   private lastEnd: { status: Status; text: string } | undefined;
@@ -53,7 +58,8 @@ export class Session {
       const late = (): void => this.settle(Status.Timeout, `time ran out after ${timeout} s`);
       this.timer = setTimeout(late, timeout * 1000);
     }
-    this.watchConsole(machine);
+    this.console = machine.serial[0];
+    this.watchConsole();
     if (options.bare) {
       machine.onReset(() => options.onRestart?.());
     } else {
@@ -68,13 +74,13 @@ export class Session {
     this.settle(Status.Success, "left");
   }
 
-  private watchConsole(machine: Machine): void {
+  private watchConsole(): void {
     const until = this.options.until === undefined ? undefined : new TextWatch(this.options.until);
     let grub: { watch: TextWatch; left: number } | undefined = {
       watch: new TextWatch(grubFailure),
       left: grubCharacters,
     };
-    machine.serial[0].onText((plain) => {
+    this.console.onText((plain) => {
       if (this.options.bare && plain.trim() !== "") this.resolveLoaded();
       if (grub?.watch.push(plain.slice(0, grub.left))) this.settle(Status.Failure, grubFailure);
       if (grub !== undefined && (grub.left -= plain.length) <= 0) grub = undefined;
@@ -108,7 +114,7 @@ export class Session {
         this.costs.push(event.text);
         return;
       case "done":
-        return this.settleGuestEnd();
+        return this.afterLastWords(() => this.settleGuestEnd());
       case "started":
         return;
     }
@@ -130,6 +136,12 @@ export class Session {
     const end = this.lastEnd ?? { status: Status.GuestFailed, text: "the guest ended" };
     if (this.options.until === undefined) this.settle(end.status, end.text);
     else this.settle(Status.TextMissing, `${end.text}, without ${JSON.stringify(this.options.until)}`);
+  }
+
+  /** Calls `then` when nothing comes from the guest's console any more. */
+  private afterLastWords(then: () => void): void {
+    const timer = setTimeout(then, quietMilliseconds);
+    this.console.onText(() => timer.refresh());
   }
 
   private settle(status: Status, text: string): void {

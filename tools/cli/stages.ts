@@ -18,7 +18,9 @@ export async function stage<T>(title: string, work: (stage: Stage) => Promise<T>
       try {
         const value = await work({
           title: (text) => (wrapper.title = text),
-          progress: (text) => (wrapper.output = text),
+          progress: (text) => {
+            if (process.stderr.isTTY) wrapper.output = text; // elsewhere each would stay as a line of its own
+          },
         });
         result = { value };
       } catch (error) {

@@ -20,11 +20,10 @@ export const kernelFlags = [
 
 export const includes = [`-I${toolFolder}`, `-I${path.join(here, "host")}`];
 
-/** Builds wasm3-build and the runners' fixed parts; quick when they are up to date. Test files may do so at the same time. */
+/** Builds wasm3-build and the runners' fixed parts; quick when they are up to date. */
 export function buildTools(): void {
-  const lock = path.join(workFolder("."), "lock");
   for (const folder of [toolFolder, path.join(here, "host")])
-    execFileSync("flock", [lock, "make", "-s", "-C", folder], { stdio: ["ignore", "inherit", "inherit"] });
+    execFileSync("make", ["-s", "-C", folder], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
 /** A folder for a test's files, under build/. */

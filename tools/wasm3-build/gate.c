@@ -57,9 +57,10 @@ void print_listing(const struct Module *module, const char *name) {
     printf("  wasm      %zu bytes, %u functions\n", module->size, module->function_count - module->import_count);
     print_imports(module);
     for (u32 i = 0; i < module->export_count; i++) {
-        if (module->exports[i].kind != 0) continue;
-        printf("  exports   %s", module->exports[i].name);
-        print_type(module->functions[module->exports[i].index].type);
+        static const char *const kinds[] = {"", " (table)", " (memory)", " (global)", " (tag)"};
+        const struct Export *export = &module->exports[i];
+        printf("  exports   %s%s", export->name, export->kind <= 4 ? kinds[export->kind] : "");
+        if (export->kind == 0) print_type(module->functions[export->index].type);
         printf("\n");
     }
     printf("  memory    %u pages, %u data segments\n", module->pages, module->segment_count);

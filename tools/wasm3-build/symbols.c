@@ -57,9 +57,8 @@ void name_symbols(struct Module *module, const char *name) {
     for (u32 i = 0; i < module->function_count; i++) {
         struct Function *function = &module->functions[i];
         if (function->symbol) continue;
-        char *symbol = readable_symbol(name, function->name);
-        if (is_taken(module, name, symbol)) symbol = format("%s_%u", symbol, i);
-        while (is_taken(module, name, symbol)) symbol = format("%s_", symbol);
+        const char *readable = readable_symbol(name, function->name), *symbol = readable;
+        for (u32 n = 2; is_taken(module, name, symbol); n++) symbol = format("%s_%u", readable, n);
         function->symbol = symbol;
     }
 }

@@ -1,13 +1,13 @@
-/* Looks through a function's locals and instructions for what is refused, before wasm3 sees them: some of it wasm3 would
- * compile, and wrongly. WebAssembly Core Specification 2.0, 5.4, "Instructions". */
+/* Looks through a function's locals and instructions for what is refused, before wasm3 sees them: some of it wasm3
+ * would compile, and wrongly. WebAssembly Core Specification 2.0, 5.4, "Instructions". */
 #include "reader.h"
 
 #include <string.h>
 
 /* Opcodes that are refused; those of two bytes as 0xfcNN. */
 static const struct {
-    u32 first, last;
-    const char *name;
+  u32 first, last;
+  const char *name;
 } refused[] = {
     {0x06, 0x0a, "exception handling"},
     {0x12, 0x13, "a tail call"},
@@ -33,61 +33,68 @@ static const struct {
 };
 
 static const char *find_refusal(u32 opcode) {
-    for (u32 i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (opcode >= refused[i].first && opcode <= refused[i].last) return refused[i].name;
-    return NULL;
+  for (u32 i = 0; i < sizeof refused / sizeof *refused; i++)
+    if (opcode >= refused[i].first && opcode <= refused[i].last) return refused[i].name;
+  return NULL;
 }
 
 /* wasm3 0.5.0 miscompiles loops, and now and then blocks, that take parameters. */
 static bool has_parameters(const struct Module *module, struct Reader *reader) {
-    int64_t type = read_leb(reader, true); /* negative: a result at most; else the number of a function type */
-    if (type >= module->type_count) malformed(reader);
-    return type >= 0 && *module->types[type].parameters;
+  int64_t type = read_leb(reader, true); /* negative: a result at most; else the number of a function type */
+  if (type >= module->type_count) malformed(reader);
+  return type >= 0 && *module->types[type].parameters;
 }
 
+/* Every immediate of what is not refused is a LEB128 number; signs do not matter to who skips them. */
 static void skip_immediates(struct Reader *reader, u32 opcode) {
-    if (opcode == 0x0e)
-        for (u32 count = read_count(reader); count; count--) read_u32(reader); /* br_table; the default below */
-    if (opcode >= 0x28 && opcode <= 0x3e) read_u32(reader); /* alignment; the offset below */
-    switch (opcode) {
-    case 0x41: case 0x42: read_leb(reader, true); break;       /* constants */
-    case 0x11: case 0xfc0a: read_u32(reader); read_u32(reader); break; /* call_indirect, memory.copy */
-    case 0x0c ... 0x0e: case 0x10: case 0x20 ... 0x24: case 0x28 ... 0x40: case 0xfc0b: read_u32(reader); break;
-    }
+  u32 count = 0;
+  switch (opcode) {
+  case 0x0e: count = read_count(reader) + 1; break; /* br_table: targets and default */
+  case 0x11:                                        /* call_indirect: type, table */
+  case 0x28 ... 0x3e:                               /* loads and stores: alignment, offset */
+  case 0xfc0a: count = 2; break;                    /* memory.copy: memories */
+  case 0x0c ... 0x0d:                               /* br, br_if */
+  case 0x10:                                        /* call */
+  case 0x20 ... 0x24:                               /* locals and globals */
+  case 0x3f ... 0x42:                               /* memory.size, memory.grow, constants */
+  case 0xfc0b: count = 1; break;                    /* memory.fill: memory */
+  }
+  while (count--) read_leb(reader, true);
 }
 
 static u32 read_opcode(struct Reader *reader) {
-    u32 opcode = read_byte(reader);
-    return opcode == 0xfc ? opcode << 8 | read_u32(reader) : opcode;
+  u32 opcode = read_byte(reader);
+  return opcode == 0xfc ? opcode << 8 | read_u32(reader) : opcode;
 }
 
 static void check_instructions(struct Module *module, const struct Function *function, struct Reader *reader) {
-    while (reader->at < reader->end) {
-        const u32 offset = (u32)(reader->at - module->bytes);
-        const u32 opcode = read_opcode(reader);
-        const char *name = find_refusal(opcode);
-        if (opcode >= 0x02 && opcode <= 0x04) {
-            if (has_parameters(module, reader)) name = opcode == 0x03 ? "a loop with parameters" : "a block with parameters";
-        } else if (!name) {
-            skip_immediates(reader, opcode);
-        }
-        if (!name) continue;
-        refuse(module, function, offset, "%s (opcode 0x%02x) is not supported", name, opcode);
-        return; /* what follows cannot be read without knowing it */
+  while (reader->at < reader->end) {
+    const u32 offset = (u32)(reader->at - module->bytes);
+    const u32 opcode = read_opcode(reader);
+    const char *name = find_refusal(opcode);
+    if (opcode >= 0x02 && opcode <= 0x04) {
+      if (has_parameters(module, reader))
+        name = opcode == 0x03 ? "a loop with parameters" : "a block with parameters";
+    } else if (!name) {
+      skip_immediates(reader, opcode);
     }
+    if (!name) continue;
+    refuse(module, function, offset, "%s (opcode 0x%02x) is not supported", name, opcode);
+    return; /* what follows cannot be read without knowing it */
+  }
 }
 
 void check_body(struct Module *module, struct Function *function) {
-    struct Reader reader = {module->path, "code", function->body, function->body_end};
-    u64 total = 0;
-    bool others = false;
-    for (u32 runs = read_count(&reader); runs; runs--) {
-        total += read_u32(&reader);
-        others |= read_type(&reader) == 'f';
-    }
-    if (others) refuse(module, function, NONE, "a local is neither i32 nor i64; use integers");
-    if (total > MAX_STACK_HEIGHT)
-        refuse(module, function, NONE, "%llu locals; expected at most %u", (unsigned long long)total, MAX_STACK_HEIGHT);
-    function->local_count = (u32)total;
-    check_instructions(module, function, &reader);
+  struct Reader reader = {module->path, "code", function->body, function->body_end};
+  u64 total = 0;
+  bool others = false;
+  for (u32 runs = read_count(&reader); runs; runs--) {
+    total += read_u32(&reader);
+    others |= read_type(&reader) == 'f';
+  }
+  if (others) refuse(module, function, NONE, "a local is neither i32 nor i64; use integers");
+  if (total > MAX_STACK_HEIGHT)
+    refuse(module, function, NONE, "%llu locals; expected at most %u", (unsigned long long)total, MAX_STACK_HEIGHT);
+  function->local_count = (u32)total;
+  check_instructions(module, function, &reader);
 }

@@ -17,94 +17,96 @@ static const char usage[] =
     "  --include HEADER    a header for the C to include, which defines the imports; may be repeated\n"
     "  --allow A,B,C       refuse imports of any other module; \"\" allows none\n"
     "  --allow-recursion   do not refuse cycles in the call graph\n"
-    "  --list-ops          print the operations that can be translated, or those that a module uses, with their number\n";
+    "  --list-ops          print the operations that can be translated, or those that a module uses and how often\n";
 
 struct Options {
-    const char *module, *out, *name, *map, *allow;
-    const char **includes;
-    u32 include_count;
-    bool allow_recursion, list_operations;
+  const char *module, *out, *name, *map, *allow;
+  const char **includes;
+  u32 include_count;
+  bool allow_recursion, list_operations;
 };
 
-static struct Options read_options(int count, char **arguments) {
-    struct Options options = {0};
-    for (int i = 1; i < count; i++) {
-        const char *option = arguments[i];
-        if (!strcmp(option, "--help")) {
-            fputs(usage, stdout);
-            exit(0);
-        }
-        if (!strcmp(option, "--allow-recursion")) options.allow_recursion = true;
-        else if (!strcmp(option, "--list-ops")) options.list_operations = true;
-        else if (*option != '-') {
-            if (options.module) die("two modules given, %s and %s; expected one", options.module, option);
-            options.module = option;
-        } else {
-            const char *value = arguments[i + 1];
-            if (i + 1 == count) value = NULL;
-            else i++;
-            const char **target = NULL;
-            if (!strcmp(option, "--out")) target = &options.out;
-            else if (!strcmp(option, "--name")) target = &options.name;
-            else if (!strcmp(option, "--map")) target = &options.map;
-            else if (!strcmp(option, "--allow")) target = &options.allow;
-            else if (!strcmp(option, "--include")) {
-                options.includes = grow(options.includes, options.include_count, sizeof *options.includes);
-                target = &options.includes[options.include_count++];
-            } else die("unknown option %s; expected one that --help lists", option);
-            if (!value) die("%s: expected a value after it", option);
-            *target = value;
-        }
+/* Where the value of an option belongs. */
+static const char **find_value(struct Options *options, const char *option) {
+  if (!strcmp(option, "--out")) return &options->out;
+  if (!strcmp(option, "--name")) return &options->name;
+  if (!strcmp(option, "--map")) return &options->map;
+  if (!strcmp(option, "--allow")) return &options->allow;
+  if (strcmp(option, "--include")) die("unknown option %s; expected one that --help lists", option);
+  options->includes = grow(options->includes, options->include_count, sizeof *options->includes);
+  return &options->includes[options->include_count++];
+}
+
+static struct Options read_options(char **arguments) {
+  struct Options options = {0};
+  while (*++arguments) {
+    const char *option = *arguments;
+    if (!strcmp(option, "--help")) {
+      fputs(usage, stdout);
+      exit(0);
     }
-    if (options.list_operations) return options;
-    if (!options.module || !options.out || !options.name) die("expected MODULE.wasm, --out FILE.c and --name NAME; see --help");
-    const char *symbol = sanitise(options.name);
-    if (strcmp(symbol, options.name) || !*symbol || (*symbol >= '0' && *symbol <= '9'))
-        die("--name %s: expected a C identifier of letters, digits and single underscores", options.name);
-    return options;
+    if (!strcmp(option, "--allow-recursion")) options.allow_recursion = true;
+    else if (!strcmp(option, "--list-ops")) options.list_operations = true;
+    else if (*option == '-') {
+      const char **value = find_value(&options, option);
+      if (!*++arguments) die("%s: expected a value after it", option);
+      *value = *arguments;
+    } else {
+      if (options.module) die("two modules given, %s and %s; expected one", options.module, option);
+      options.module = option;
+    }
+  }
+  if (options.list_operations) return options;
+  if (!options.module || !options.out || !options.name)
+    die("expected MODULE.wasm, --out FILE.c and --name NAME; see --help");
+  const char *symbol = sanitise(options.name);
+  if (strcmp(symbol, options.name) || !*symbol || (*symbol >= '0' && *symbol <= '9'))
+    die("--name %s: expected a C identifier of letters, digits and single underscores", options.name);
+  return options;
 }
 
 static void print_operations(bool used_only) {
-    for (u32 i = 0; i < operation_count; i++) {
-        const struct Operation *operation = &operations[i];
-        if (!operation->statement) continue;
-        if (!used_only) printf("%s\n", operation->name);
-        else if (operation->uses) printf("%s %u\n", operation->name, operation->uses);
-    }
+  for (u32 i = 0; i < operation_count; i++) {
+    const struct Operation *operation = &operations[i];
+    if (!operation->statement) continue;
+    if (!used_only) printf("%s\n", operation->name);
+    else if (operation->uses) printf("%s %u\n", operation->name, operation->uses);
+  }
 }
 
 /* Ends the run if anything was refused: later stages count on what earlier ones have checked. */
 static void stop_if_refused(const struct Module *module) {
-    if (!module->refusals) return;
-    fflush(stdout);
-    exit(1);
+  if (!module->refusals) return;
+  fflush(stdout);
+  exit(1);
 }
 
 int main(int count, char **arguments) {
-    struct Options options = read_options(count, arguments);
-    if (options.list_operations && !options.module) {
-        print_operations(false);
-        return 0;
-    }
-    struct Module module = {.path = options.module};
-    module.bytes = read_file(options.module, &module.size);
-    if (options.map) read_source_map(&module, options.map);
-    read_sections(&module);
-    if (!options.list_operations) print_listing(&module, options.name);
-    if (options.allow) check_imports(&module, options.allow);
-    stop_if_refused(&module);
-    compile_functions(&module);
-    check_state(&module);
-    if (!options.allow_recursion) check_recursion(&module);
-    stop_if_refused(&module);
-    if (options.list_operations) {
-        print_operations(true);
-        return 0;
-    }
-    struct Writer writer = {.out = options.out};
-    name_symbols(&module, options.name);
-    stop_if_refused(&module);
-    write_module(&writer, &module, options.name, options.includes, options.include_count);
-    write_file(options.out, &writer.text);
+  if (!count) return 1;
+  struct Options options = read_options(arguments);
+  if (options.list_operations && !options.module) {
+    print_operations(false);
     return 0;
+  }
+  struct Module module = {.path = options.module};
+  module.bytes = read_file(options.module, &module.size);
+  if (options.map) read_source_map(&module, options.map);
+  read_sections(&module);
+  if (!options.list_operations) print_listing(&module, options.name);
+  if (options.allow) check_imports(&module, options.allow);
+  stop_if_refused(&module);
+  compile_functions(&module);
+  check_state(&module);
+  if (!options.allow_recursion) check_recursion(&module);
+  stop_if_refused(&module);
+  if (options.list_operations) {
+    print_operations(true);
+    return 0;
+  }
+  struct Writer writer = {.out = options.out};
+  name_symbols(&module, options.name);
+  stop_if_refused(&module);
+  write_module(&writer, &module, options.name, options.includes, options.include_count);
+  write_file(options.out, &writer.text);
+  return 0;
 }

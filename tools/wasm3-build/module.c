@@ -7,103 +7,108 @@
 enum { ZERO_RUN = 32 };
 
 static void write_bytes(struct Text *text, const u8 *bytes, u32 length, const char *symbol, u32 number) {
-    append(text, "static const u8 %s_bytes_%u[%u] = {", symbol, number, length);
-    for (u32 i = 0; i < length; i++) append(text, "%s%u,", i % 32 ? "" : "\n    ", bytes[i]);
-    append(text, "\n};\n");
+  append(text, "static const u8 %s_bytes_%u[%u] = {", symbol, number, length);
+  for (u32 i = 0; i < length; i++) append(text, "%s%u,", i % 32 ? "" : "\n    ", bytes[i]);
+  append(text, "\n};\n");
 }
 
-/* The initial memory without its zeros. The segments of the module may overlap, the later one winning, so they are laid into
- * an image first. */
+/* The initial memory without its zeros. The segments of the module may overlap, the later one winning, so they are
+ * laid into an image first. */
 static void write_segments(struct Text *text, const struct Module *module, const char *name) {
-    u32 end = 0, count = 0;
-    for (u32 i = 0; i < module->segment_count; i++)
-        if (module->segments[i].length && module->segments[i].offset + module->segments[i].length > end)
-            end = module->segments[i].offset + module->segments[i].length;
-    u8 *image = allocate(end);
-    for (u32 i = 0; i < module->segment_count; i++)
-        memcpy(image + module->segments[i].offset, module->segments[i].bytes, module->segments[i].length);
+  u32 end = 0, count = 0;
+  for (u32 i = 0; i < module->segment_count; i++)
+    if (module->segments[i].length && module->segments[i].offset + module->segments[i].length > end)
+      end = module->segments[i].offset + module->segments[i].length;
+  u8 *image = allocate(end);
+  for (u32 i = 0; i < module->segment_count; i++)
+    memcpy(image + module->segments[i].offset, module->segments[i].bytes, module->segments[i].length);
 
-    struct Text table = {0};
-    for (u32 start = 0; start < end;) {
-        if (!image[start]) {
-            start++;
-            continue;
-        }
-        u32 last = start; /* non-zero byte */
-        for (u32 i = start; i < end && i - last < ZERO_RUN; i++)
-            if (image[i]) last = i;
-        write_bytes(text, image + start, last + 1 - start, name, count);
-        append(&table, "    {%uu, %uu, %s_bytes_%u},\n", start, last + 1 - start, name, count);
-        start = last + 1;
-        count++;
+  struct Text table = {0};
+  for (u32 start = 0; start < end;) {
+    if (!image[start]) {
+      start++;
+      continue;
     }
-    append(text, "const u32 %s_memory_pages = WASM3_PAGES;\n", name);
-    append(text, "const u32 %s_segment_count = %u;\n", name, count);
-    if (!count) append(&table, "    {0, 0, 0}, /* C wants one */\n");
-    append(text, "const struct wasm3_segment %s_segments[] = {\n%s};\n\n", name, table.chars);
+    u32 last = start; /* non-zero byte */
+    for (u32 i = start; i < end && i - last < ZERO_RUN; i++)
+      if (image[i]) last = i;
+    write_bytes(text, image + start, last + 1 - start, name, count);
+    append(&table, "    {%uu, %uu, %s_bytes_%u},\n", start, last + 1 - start, name, count);
+    start = last + 1;
+    count++;
+  }
+  append(text, "const u32 %s_memory_pages = WASM3_PAGES;\n", name);
+  append(text, "const u32 %s_segment_count = %u;\n", name, count);
+  if (!count) append(&table, "    {0, 0, 0}, /* C wants one */\n");
+  append(text, "const struct wasm3_segment %s_segments[] = {\n%s};\n\n", name, table.chars);
 }
 
 static void write_prototypes(struct Text *text, const struct Module *module) {
-    for (u32 i = module->import_count; i < module->function_count; i++) {
-        const struct Function *function = &module->functions[i];
-        append(text, "%s", function->exported ? "" : "static ");
-        append_signature(text, function->type, function->symbol);
-        append(text, ";\n");
-    }
-    append(text, "\n");
+  for (u32 i = module->import_count; i < module->function_count; i++) {
+    const struct Function *function = &module->functions[i];
+    append(text, "%s", function->exported ? "" : "static ");
+    append_signature(text, function->type, function->symbol);
+    append(text, ";\n");
+  }
+  append(text, "\n");
 }
 
 /* A function that passes its arguments on. */
 static void write_thunk(struct Text *text, const struct Type *type, const char *symbol, const char *callee) {
-    append_signature(text, type, symbol);
-    append(text, " { %s%s(", *type->results ? "return " : "", callee);
-    u32 slot = (u32)strlen(type->results);
-    for (const char *p = type->parameters; *p; p++) append(text, "%s%c%u", p == type->parameters ? "" : ", ", *p, slot++);
-    append(text, "); }\n");
+  append_signature(text, type, symbol);
+  append(text, " { %s%s(", *type->results ? "return " : "", callee);
+  u32 slot = (u32)strlen(type->results);
+  for (const char *p = type->parameters; *p; p++)
+    append(text, "%s%c%u", p == type->parameters ? "" : ", ", *p, slot++);
+  append(text, "); }\n");
 }
 
 /* A function that is exported twice, or imported and exported. */
 static void write_second_exports(struct Text *text, const struct Module *module) {
-    for (u32 i = 0; i < module->export_count; i++) {
-        const struct Export *export = &module->exports[i];
-        if (export->kind != 0 || !strcmp(export->symbol, module->functions[export->index].symbol)) continue;
-        write_thunk(text, module->functions[export->index].type, export->symbol, module->functions[export->index].symbol);
-    }
+  for (u32 i = 0; i < module->export_count; i++) {
+    const struct Export *export = &module->exports[i];
+    if (export->kind != 0 || !strcmp(export->symbol, module->functions[export->index].symbol)) continue;
+    write_thunk(text, module->functions[export->index].type, export->symbol, module->functions[export->index].symbol);
+  }
 }
 
 /* The function table. Imports are inline functions whose C types may differ in name, so their entries are thunks. */
 static void write_table_entries(struct Text *text, const struct Module *module, const char *name) {
-    struct Text entries = {0};
-    bool *has_thunk = allocate(module->function_count * sizeof *has_thunk);
-    for (u32 i = 0; i < module->table_size; i++) {
-        if (module->table[i] == NONE) {
-            append(&entries, "    {0, 0},\n");
-            continue;
-        }
-        const struct Function *function = &module->functions[module->table[i]];
-        const char *symbol = function->symbol;
-        if (function->import_module) {
-            symbol = format("%s_thunk_%u", name, module->table[i]);
-            if (!has_thunk[module->table[i]]) {
-                append(text, "static ");
-                write_thunk(text, function->type, symbol, function->symbol);
-                has_thunk[module->table[i]] = true;
-            }
-        }
-        append(&entries, "    {(void (*)(void))%s, %uu},\n", symbol, function->type->id + 1);
+  struct Text entries = {0};
+  bool *has_thunk = allocate(module->function_count * sizeof *has_thunk);
+  for (u32 i = 0; i < module->table_size; i++) {
+    if (module->table[i] == NONE) {
+      append(&entries, "    {0, 0},\n");
+      continue;
     }
-    append(text, "static const struct wasm3_entry %s_table[] = {\n%s};\n", name, entries.chars ? entries.chars : "    {0, 0},\n");
+    const struct Function *function = &module->functions[module->table[i]];
+    const char *symbol = function->symbol;
+    if (function->import_module) {
+      symbol = format("%s_thunk_%u", name, module->table[i]);
+      if (!has_thunk[module->table[i]]) {
+        append(text, "static ");
+        write_thunk(text, function->type, symbol, function->symbol);
+        has_thunk[module->table[i]] = true;
+      }
+    }
+    append(&entries, "    {(void (*)(void))%s, %uu},\n", symbol, function->type->id + 1);
+  }
+  append(text, "static const struct wasm3_entry %s_table[] = {\n%s};\n", name,
+         entries.chars ? entries.chars : "    {0, 0},\n");
 }
 
-void write_module(struct Writer *writer, const struct Module *module, const char *name, const char **includes, u32 include_count) {
-    struct Text *text = &writer->text;
-    append(text, "/* Written by wasm3-build from %s; do not edit. */\n", module->path);
-    append(text, "#include \"wasm3-runtime.h\"\n");
-    for (u32 i = 0; i < include_count; i++) append(text, "#include \"%s\"\n", includes[i]);
-    append(text, "\n#ifndef WASM3_TRAP\n#define WASM3_TRAP(kind) wasm3_trap(kind)\n#endif\n#define WASM3_PAGES %uu\n\n", module->pages);
-    write_segments(text, module, name);
-    write_prototypes(text, module);
-    write_second_exports(text, module);
-    write_table_entries(text, module, name);
-    for (u32 i = module->import_count; i < module->function_count; i++) write_function(writer, module, &module->functions[i], name);
+void write_module(struct Writer *writer, const struct Module *module, const char *name, const char **includes,
+                  u32 include_count) {
+  struct Text *text = &writer->text;
+  append(text, "/* Written by wasm3-build from %s; do not edit. */\n", module->path);
+  append(text, "#include \"wasm3-runtime.h\"\n");
+  for (u32 i = 0; i < include_count; i++) append(text, "#include \"%s\"\n", includes[i]);
+  append(text, "\n#ifndef WASM3_TRAP\n#define WASM3_TRAP(kind) wasm3_trap(kind)\n#endif\n#define WASM3_PAGES %uu\n\n",
+         module->pages);
+  write_segments(text, module, name);
+  write_prototypes(text, module);
+  write_second_exports(text, module);
+  write_table_entries(text, module, name);
+  for (u32 i = module->import_count; i < module->function_count; i++)
+    write_function(writer, module, &module->functions[i], name);
 }

@@ -5,8 +5,8 @@
 #include "wasm3-build.h"
 
 struct Reader {
-    const char *path, *section;
-    const u8 *at, *end;
+  const char *path, *section;
+  const u8 *at, *end;
 };
 
 _Noreturn void malformed(const struct Reader *reader);

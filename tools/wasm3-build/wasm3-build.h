@@ -13,19 +13,19 @@ typedef uint64_t u64;
 
 #define NONE UINT32_MAX
 
-/* Stack height, and locals with parameters, of one function. wasm3's own limit is set higher (see the Makefile): it does
- * not check every push, but leaves a trace of each, and wasm3.c refuses a function whose trace passes this. */
+/* Stack height, and locals with parameters, of one function. wasm3's own limit is set higher (see the Makefile): it
+ * does not check every push, but leaves a trace of each, and wasm3.c refuses a function whose trace passes this. */
 #define MAX_STACK_HEIGHT 2000
 
 /* ---- text.c: strings, growing text, the end of the run ---- */
 
 struct Text {
-    char *chars; /* always NUL-terminated */
-    size_t length, capacity;
+  char *chars; /* always NUL-terminated */
+  size_t length, capacity;
 };
 
-void *allocate(size_t bytes);                          /* zeroed */
-void *grow(void *array, size_t count, size_t size);    /* room for one more element after `count`; zeroed */
+void *allocate(size_t bytes);                       /* zeroed */
+void *grow(void *array, size_t count, size_t size); /* room for one more element after `count`; zeroed */
 char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void append(struct Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 u8 *read_file(const char *path, size_t *size);
@@ -36,8 +36,8 @@ _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* Value types are one letter each, as in the names of C variables: w is 32 bits wide, x is 64, f is any other. */
 struct Type {
-    const char *parameters, *results;
-    u32 id; /* index of the first equal type: what an indirect call compares */
+  const char *parameters, *results;
+  u32 id; /* index of the first equal type: what an indirect call compares */
 };
 
 /* One operation of wasm3, a row of operations.h. */
@@ -45,89 +45,88 @@ enum Kind { PLAIN, ENTRY, LOOP, BRANCH, TABLE, CALL, CALL_LATER, CALL_INDIRECT, 
 enum Flow { NEXT, STOP };
 
 struct Operation {
-    const void *address;
-    const char *name, *words;
-    char operand, result;
-    enum Flow flow;
-    const char *statement;
-    enum Kind kind;
-    u32 uses; /* in this module */
+  const void *address;
+  const char *name, *words;
+  char operand, result;
+  enum Flow flow;
+  const char *statement;
+  enum Kind kind;
+  u32 uses; /* in this module */
 };
 
 enum { MAX_WORDS = 4 };
 
 struct Instruction {
-    struct Operation *operation;
-    u32 wasm_offset;      /* of the wasm instruction it came from, in the module's bytes; NONE if unknown */
-    bool labelled;        /* some branch comes here */
-    u32 then;             /* instruction that follows, when it is not the next in the array; else NONE */
-    u64 words[MAX_WORDS]; /* decoded operands; branch targets are instruction numbers */
-    u64 *targets;         /* TABLE only: instruction numbers */
-    u32 target_count;     /* TABLE only, the default included */
-    u32 callee;           /* CALL: function. CALL_INDIRECT: type */
-    u32 frame;            /* CALL*: the result's slot; the arguments follow */
+  struct Operation *operation;
+  u32 wasm_offset;      /* of the wasm instruction it came from, in the module's bytes; NONE if unknown */
+  bool labelled;        /* some branch comes here */
+  u32 then;             /* instruction that follows, when it is not the next in the array; else NONE */
+  u64 words[MAX_WORDS]; /* decoded operands; branch targets are instruction numbers */
+  u64 *targets;         /* TABLE only: instruction numbers */
+  u32 target_count;     /* TABLE only, the default included */
+  u32 callee;           /* CALL: function. CALL_INDIRECT: type */
+  u32 frame;            /* CALL*: the result's slot; the arguments follow */
 };
 
 struct Function {
-    const char *name;   /* from the name section; else its export or import name; else function[n] */
-    const char *symbol; /* in C */
-    const char *import_module, *import_field; /* NULL unless imported */
-    const struct Type *type;
-    bool exported;
-    const u8 *body, *body_end; /* NULL if imported */
-    u32 local_count;           /* without parameters */
+  const char *name;   /* from the name section; else its export or import name; else function[n] */
+  const char *symbol; /* in C */
+  const char *import_module, *import_field; /* NULL unless imported */
+  const struct Type *type;
+  bool exported;
+  const u8 *body, *body_end; /* NULL if imported */
+  u32 local_count;           /* without parameters */
 
-    struct Instruction *code; /* NULL if imported or refused */
-    u32 code_count;
-    u32 constant_first, constant_count; /* slots that hold constants */
-    const u64 *constants;
+  struct Instruction *code; /* NULL if imported or refused */
+  u32 code_count;
+  u32 constant_first, constant_count; /* slots that hold constants */
+  const u64 *constants;
 };
 
 struct Export {
-    const char *name, *symbol; /* the symbol of functions only */
-    u8 kind; /* 0 function, 1 table, 2 memory, 3 global */
-    u32 index;
+  const char *name, *symbol; /* the symbol of functions only */
+  u8 kind;                   /* 0 function, 1 table, 2 memory, 3 global */
+  u32 index;
 };
 
 struct Global {
-    const char *name;
-    char type;
-    bool mutable;
-    u64 value; /* initial, and of a constant global the only one */
+  const char *name;
+  char type;
+  bool mutable;
+  u64 value; /* initial, and of a constant global the only one */
 };
 
 struct Segment {
-    u32 offset, length;
-    const u8 *bytes;
+  u32 offset, length;
+  const u8 *bytes;
 };
 
 struct Mapping {
-    u32 wasm_offset;
-    u32 source; /* NONE: the compiler says that this has no place in a source */
-    u32 line;
+  u32 wasm_offset;
+  u32 source; /* NONE: the compiler says that this has no place in a source */
+  u32 line;
 };
 
 struct Module {
-    const char *path;
-    const u8 *bytes;
-    size_t size;
+  const char *path;
+  const u8 *bytes;
+  size_t size;
 
-    struct Type *types;
-    struct Function *functions; /* imports first */
-    struct Export *exports;
-    struct Global *globals;
-    struct Segment *segments;
-    u32 *table; /* function numbers; NONE is a null entry */
-    u32 type_count, function_count, import_count, export_count, global_count, segment_count, table_size;
-    u32 pages; /* of memory, 64 KiB each */
-    u32 start_function;
-    bool has_names;
+  struct Type *types;
+  struct Function *functions; /* imports first */
+  struct Export *exports;
+  struct Global *globals;
+  struct Segment *segments;
+  u32 *table; /* function numbers; NONE is a null entry */
+  u32 type_count, function_count, import_count, export_count, global_count, segment_count, table_size;
+  u32 pages; /* of memory, 64 KiB each */
+  u32 start_function;
 
-    const char **sources; /* source map; NULL without one */
-    struct Mapping *mappings;
-    u32 source_count, mapping_count;
+  const char **sources; /* source map; NULL without one */
+  struct Mapping *mappings;
+  u32 source_count, mapping_count;
 
-    u32 refusals;
+  u32 refusals;
 };
 
 /* ---- sections.c ---- */
@@ -144,17 +143,19 @@ void check_body(struct Module *module, struct Function *function);
 
 void read_source_map(struct Module *module, const char *path);
 
-/* The last place in the sources at or before an instruction, within its function; for want of one the function's first. False
- * if none is known. An offset of NONE asks for the function's first place. `of_user` passes over asc's library. */
-bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, bool of_user, const char **file,
-                u32 *line);
+/* The last place in the sources at or before an instruction, within its function; for want of one the function's
+ * first. False if none is known. An offset of NONE asks for the function's first place. `of_user` passes over asc's
+ * library. */
+bool find_place(const struct Module *module, const struct Function *function, u32 wasm_offset, bool of_user,
+                const char **file, u32 *line);
 
 /* ---- wasm3.c: the only file that knows wasm3's structures ---- */
 
 extern struct Operation operations[];
 extern const u32 operation_count;
 
-/* Lets wasm3 compile each function, then decodes its operations into `code`. What wasm3 cannot do is refused by name. */
+/* Lets wasm3 compile each function, then decodes its operations into `code`. What wasm3 cannot do is refused by name.
+ */
 void compile_functions(struct Module *module);
 
 /* ---- gate.c ---- */
@@ -170,7 +171,8 @@ void check_recursion(struct Module *module);
 
 /* ---- symbols.c ---- */
 
-/* Gives each function its C name: `<name>_<export>` for exports, import's `<module>_<field>`, else its readable name. */
+/* Gives each function its C name: `<name>_<export>` for exports, import's `<module>_<field>`, else its readable name.
+ */
 void name_symbols(struct Module *module, const char *name);
 char *sanitise(const char *text);
 
@@ -178,17 +180,19 @@ char *sanitise(const char *text);
 
 /* Writes C and keeps count of lines, so that `#line` can return to the generated file itself. */
 struct Writer {
-    struct Text text;
-    const char *file;    /* that the next line of C belongs to; NULL: the generated file */
-    u32 line;
-    const char *out;     /* name of the generated file */
-    size_t counted;      /* characters of `text` in which newlines have been counted */
-    u32 newlines;
+  struct Text text;
+  const char *file; /* that the next line of C belongs to; NULL: the generated file */
+  u32 line;
+  const char *out; /* name of the generated file */
+  size_t counted;  /* characters of `text` in which newlines have been counted */
+  u32 newlines;
 };
 
 void place(struct Writer *writer, const char *file, u32 line); /* what follows belongs to this line of that file */
 void append_signature(struct Text *text, const struct Type *type, const char *symbol);
-void write_function(struct Writer *writer, const struct Module *module, const struct Function *function, const char *name);
-void write_module(struct Writer *writer, const struct Module *module, const char *name, const char **includes, u32 include_count);
+void write_function(struct Writer *writer, const struct Module *module, const struct Function *function,
+                    const char *name);
+void write_module(struct Writer *writer, const struct Module *module, const char *name, const char **includes,
+                  u32 include_count);
 
 #endif

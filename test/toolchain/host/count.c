@@ -1,5 +1,5 @@
-/* Counts the native instructions of calls: count ROUTINE... runs each named routine of `routines` (see count.h) in a child that
- * is stepped instruction by instruction, so that the figures are exact and no profiler is needed. */
+/* Counts the native instructions of calls: count ROUTINE... runs each named routine of `routines` (see count.h) in a
+ * child that is stepped instruction by instruction, so that the figures are exact and no profiler is needed. */
 #define _GNU_SOURCE
 #include "count.h"
 
@@ -12,34 +12,36 @@
 
 /* The child marks both ends of a call with a breakpoint. */
 static void run_routine(const struct routine *routine) {
-    routine->prepare();
-    ptrace(PTRACE_TRACEME, 0, 0, 0);
-    __asm__ volatile("int3" : : : "memory");
-    routine->call();
-    __asm__ volatile("int3" : : : "memory");
-    _exit(0);
+  routine->prepare();
+  ptrace(PTRACE_TRACEME, 0, 0, 0);
+  __asm__ volatile("int3" : : : "memory");
+  routine->call();
+  __asm__ volatile("int3" : : : "memory");
+  _exit(0);
 }
 
 static long count(const struct routine *routine) {
-    int state;
-    pid_t child = fork();
-    if (child < 0) perror("count: fork"), exit(2);
-    if (!child) run_routine(routine);
-    if (waitpid(child, &state, 0) != child || !WIFSTOPPED(state)) fputs("count: cannot trace\n", stderr), exit(2);
-    for (long steps = 0;; steps++) {
-        if (ptrace(PTRACE_SINGLESTEP, child, 0, 0)) perror("count: single step"), exit(2);
-        if (waitpid(child, &state, 0) != child || !WIFSTOPPED(state)) fputs("count: the routine ended\n", stderr), exit(2);
-        siginfo_t info;
-        if (ptrace(PTRACE_GETSIGINFO, child, 0, &info)) perror("count: siginfo"), exit(2);
-        if (info.si_code != TRAP_TRACE && info.si_code != TRAP_HWBKPT) { /* the second breakpoint */
-            ptrace(PTRACE_KILL, child, 0, 0);
-            waitpid(child, &state, 0);
-            return steps;
-        }
+  int state;
+  pid_t child = fork();
+  if (child < 0) perror("count: fork"), exit(2);
+  if (!child) run_routine(routine);
+  if (waitpid(child, &state, 0) != child || !WIFSTOPPED(state)) fputs("count: cannot trace\n", stderr), exit(2);
+  for (long steps = 0;; steps++) {
+    if (ptrace(PTRACE_SINGLESTEP, child, 0, 0)) perror("count: single step"), exit(2);
+    if (waitpid(child, &state, 0) != child || !WIFSTOPPED(state))
+      fputs("count: the routine ended\n", stderr), exit(2);
+    siginfo_t info;
+    if (ptrace(PTRACE_GETSIGINFO, child, 0, &info)) perror("count: siginfo"), exit(2);
+    if (info.si_code != TRAP_TRACE && info.si_code != TRAP_HWBKPT) { /* the second breakpoint */
+      ptrace(PTRACE_KILL, child, 0, 0);
+      waitpid(child, &state, 0);
+      return steps;
     }
+  }
 }
 
 int main(void) {
-    for (const struct routine *routine = routines; routine->name; routine++) printf("%s %ld\n", routine->name, count(routine));
-    return 0;
+  for (const struct routine *routine = routines; routine->name; routine++)
+    printf("%s %ld\n", routine->name, count(routine));
+  return 0;
 }

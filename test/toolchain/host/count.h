@@ -5,9 +5,9 @@
 #include <signal.h>
 
 struct routine {
-    const char *name;
-    void (*prepare)(void); /* not counted */
-    void (*call)(void);
+  const char *name;
+  void (*prepare)(void); /* not counted */
+  void (*call)(void);
 };
 
 extern const struct routine routines[]; /* ends with a null name */

@@ -5,9 +5,9 @@
 #include "runner.h"
 
 struct native_module {
-    const u32 *pages, *segment_count;
-    const struct wasm3_segment *segments;
-    u64 (*const *functions)(const u64 *arguments); /* exports, in the module's order */
+  const u32 *pages, *segment_count;
+  const struct wasm3_segment *segments;
+  u64 (*const *functions)(const u64 *arguments); /* exports, in the module's order */
 };
 
 extern const struct native_module native_modules[];

@@ -10,7 +10,7 @@
 typedef u32 status;
 
 void engine_open(char **arguments, char **modules, u32 count); /* main's, and the paths of the wasm files */
-void engine_reset(u32 module);               /* memory and imports as after instantiation */
+void engine_reset(u32 module);                                 /* memory and imports as after instantiation */
 status engine_call(u32 module, u32 function, const u64 *arguments, u64 *result);
 u8 *engine_memory(u32 module, size_t *size);
 

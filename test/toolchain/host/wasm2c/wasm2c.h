@@ -6,9 +6,9 @@
 #include "wasm-rt.h"
 
 struct wasm2c_module {
-    void (*instantiate)(void);
-    wasm_rt_memory_t *(*memory)(void); /* null if it has none */
-    u64 (*const *functions)(const u64 *arguments);
+  void (*instantiate)(void);
+  wasm_rt_memory_t *(*memory)(void); /* null if it has none */
+  u64 (*const *functions)(const u64 *arguments);
 };
 
 extern const struct wasm2c_module wasm2c_modules[];

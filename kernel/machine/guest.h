@@ -21,6 +21,10 @@ GUEST_ACCESS(16, u32)
 GUEST_ACCESS(32, u32)
 GUEST_ACCESS(64, u64)
 
+INTRINSIC int guest_replace32(u64 gpa, u32 from, u32 to) {
+  return guest_contains(gpa, 4) && __sync_bool_compare_and_swap(GUEST(u32, gpa), from, to);
+}
+
 INTRINSIC void guest_bytes(void *to, const void *from, u64 length) {
   __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
 }

@@ -13,6 +13,8 @@ export declare function store8(gpa: u64, value: u32): void;
 export declare function store16(gpa: u64, value: u32): void;
 export declare function store32(gpa: u64, value: u32): void;
 export declare function store64(gpa: u64, value: u64): void;
+/** Replaces `from` by `to`, atomically for other CPUs; false when something else is there, or no RAM. */
+export declare function replace32(gpa: u64, from: u32, to: u32): bool;
 /** Copies between linear memory and guest RAM; false, and nothing is copied, when not all of it is RAM. */
 export declare function read(gpa: u64, to: usize, length: u32): bool;
 export declare function write(gpa: u64, from: usize, length: u32): bool;

@@ -49,6 +49,7 @@ const FEATURES_D1: u32 = 7;
 // Leaf 80000001h, ECX: LAHF, ABM, SSE4A, misaligned SSE, prefetches; EDX: SYSCALL, NX, 1 GiB pages, RDTSCP, LM
 const FEATURES_X1C: u32 = 0x1e1;
 const FEATURES_X1D: u32 = 0x2c100800;
+const HUGE_PAGES: u32 = 1 << 26;
 const RDTSCP: u32 = 1 << 27;
 const INVARIANT_TSC: u32 = 1 << 8;
 
@@ -60,11 +61,14 @@ class Features {
   xcr0: u64;
   efer: u64;
   rdtscp: u32;
-  padding: u32;
+  /** Nonzero: 1 GiB pages. */
+  hugePages: u32;
+  /** The bits that a guest-physical address may have: MAXPHYADDR of them. */
+  physicalMask: u64;
 }
 
 /** What the rest of the monitor must know about what it offers. */
-export const features = changetype<Features>(memory.data(32, 8));
+export const features = changetype<Features>(memory.data(40, 8));
 
 function answer(leaf: u32): Answer {
   const group: u32 = leaf >= EXTENDED ? 1 : leaf >= HYPERVISOR ? 2 : 0;
@@ -151,6 +155,7 @@ function buildExtended(hasRdtscp: bool): void {
   one.ecx &= FEATURES_X1C;
   one.edx &= FEATURES_X1D & (hasRdtscp ? ~0 : ~RDTSCP);
   features.rdtscp = one.edx & RDTSCP;
+  features.hugePages = one.edx & HUGE_PAGES;
   const power = answer(EXTENDED + 7);
   power.eax = 0;
   power.ebx = 0;
@@ -158,6 +163,9 @@ function buildExtended(hasRdtscp: bool): void {
   power.edx &= INVARIANT_TSC;
   const sizes = answer(EXTENDED + 8);
   sizes.eax &= 0xffff;
+  // Without the leaf: the processors of 36 bits that came before it.
+  const physicalBits = sizes.eax ? sizes.eax & 0xff : 36;
+  features.physicalMask = (<u64>1 << physicalBits) - 1;
   sizes.ebx = 0;
   sizes.ecx = 0;
   sizes.edx = 0;

@@ -3,6 +3,8 @@
  * changed them. They lie in the vCPU's area behind its counters.
  */
 
+import { Cr0, Cr4, Efer } from "../x86/cr";
+
 /** A segment register with its hidden part. `rights` is in the VMCS's format (SDM Vol. 3C 25.4.1). */
 @unmanaged
 export class Segment {
@@ -35,6 +37,10 @@ export class Segment {
   }
 }
 
+/** In `rights`: data that may be written, code that may be read; data that expands down; code. */
+export const ACCESSIBLE: u32 = 1 << 1;
+export const EXPAND_DOWN: u32 = 1 << 2;
+export const CODE: u32 = 1 << 3;
 export const UNUSABLE: u32 = 1 << 16;
 
 /** Numbers of the segment registers, as instructions encode them; the VMCS's fields are in the same order. */
@@ -60,6 +66,30 @@ export class System {
   idtrBase: u64;
   gdtrLimit: u32;
   idtrLimit: u32;
+  /** With PAE paging: the registers that MOV to CR3 loads from memory (SDM Vol. 3A 4.4.1, PDPTE Registers). */
+  pdpte0: u64;
+  pdpte1: u64;
+  pdpte2: u64;
+  pdpte3: u64;
+
+  pdpte(n: u32): u64 {
+    return load<u64>(changetype<usize>(this) + offsetof<System>("pdpte0") + (<usize>n << 3));
+  }
+  setPdpte(n: u32, value: u64): void {
+    store<u64>(changetype<usize>(this) + offsetof<System>("pdpte0") + (<usize>n << 3), value);
+  }
+
+  get cpl(): u32 {
+    return this.segment(Seg.SS).dpl;
+  }
+  /** The vCPU executes 64-bit code. */
+  get is64(): bool {
+    return (this.efer & Efer.LMA) != 0 && this.segment(Seg.CS).long;
+  }
+  /** PAE paging, as opposed to 4-level paging, which uses the same bit of CR4 (SDM Vol. 3A table 4-1). */
+  get usesPdptes(): bool {
+    return (this.cr0 & Cr0.PG) != 0 && (this.cr4 & Cr4.PAE) != 0 && !(this.efer & Efer.LMA);
+  }
 
   /** One of Seg. */
   segment(n: u32): Segment {

@@ -2,9 +2,12 @@
  * A vCPU as its monitor sees it, in one page of linear memory. The vendor's exit code fills in what the exit was about;
  * handlers read it, act on it and on the registers, and leave their results here for the vendor's code to write back.
  */
+import { VCPU_AREA_SIZE } from "../abi/address";
+import { INSTRUCTION_OFFSET } from "../abi/code";
 import { EXIT_COUNTERS, LAST_EXITS, LAST_EXITS_OFFSET, LastExit, REFUSAL_COUNTERS } from "../abi/exit";
 import { RunArea } from "../abi/run";
-import { System } from "./system";
+import { Instruction } from "./code";
+import { Seg, Segment, System } from "./system";
 
 /** What a handler says is next: values of Leave. */
 export namespace Next {
@@ -36,14 +39,23 @@ export namespace Blocking {
 export namespace Dirty {
   export const Efer: u32 = 1 << 0;
   export const TscOffset: u32 = 1 << 1;
+  /** RSP and RFLAGS. */
+  export const Registers: u32 = 1 << 2;
+  export const Cr2: u32 = 1 << 3;
 }
 
-/** Kinds of memory access, in Vcpu.access. */
+/** Kinds of memory access: the first three for the page walker too, the rest of an exit, in Vcpu.access. */
 export namespace Access {
   export const Write: u32 = 1 << 0;
   export const Execute: u32 = 1 << 1;
-  /** The access was for the linear address in `linear`, not for a paging structure. */
-  export const Linear: u32 = 1 << 2;
+  /** The CPU's own access to a system structure: with a supervisor's rights, whatever the CPL. */
+  export const Implicit: u32 = 1 << 2;
+  /** The access was to what a linear address maps to, not to a paging structure. */
+  export const Linear: u32 = 1 << 3;
+  /** Vcpu.linear says which linear address was accessed or translated. */
+  export const Known: u32 = 1 << 4;
+  /** MOV to a control register read the PDPTEs. */
+  export const Pdptes: u32 = 1 << 5;
 }
 
 @unmanaged
@@ -88,6 +100,8 @@ export class Vcpu extends RunArea {
   exceptionVector: u32;
   exceptionError: u32;
   exceptionHasError: u32;
+  /** With Dirty.Cr2: the linear address of a page fault. */
+  cr2: u64;
 
   /** Attention bits. */
   attention: u32;
@@ -113,6 +127,11 @@ export class Vcpu extends RunArea {
 
   get system(): System {
     return changetype<System>(changetype<usize>(this) + SYSTEM_OFFSET);
+  }
+
+  /** The instruction that decode() looked at. */
+  get code(): Instruction {
+    return changetype<Instruction>(changetype<usize>(this) + INSTRUCTION_OFFSET);
   }
 
   /** Completes the exiting instruction: the guest goes on behind it. */
@@ -150,4 +169,8 @@ export class Vcpu extends RunArea {
 const SYSTEM_OFFSET: usize = 1536;
 
 if (offsetof<Vcpu>() > EXIT_COUNTERS) ERROR("the vCPU's fields run into its exit counters");
+if (SYSTEM_OFFSET + offsetof<System>() + Seg.Count * offsetof<Segment>() > INSTRUCTION_OFFSET) {
+  ERROR("the system registers run into the instruction");
+}
+if (INSTRUCTION_OFFSET + offsetof<Instruction>() > VCPU_AREA_SIZE) ERROR("the instruction runs out of the vCPU's area");
 if (offsetof<LastExit>() != 16) ERROR("count() takes a LastExit for 16 bytes");

@@ -4,7 +4,7 @@
  */
 import { Exit } from "../abi/exit";
 import { bit, bits } from "../lib/bits";
-import { dr6, setDr6 } from "../machine/debug";
+import { dr6, setDr6 } from "../machine/registers";
 import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
 import { guestClock } from "../vcpu/msr";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";

@@ -76,6 +76,7 @@ export class FakeMonitor {
   deadline = ~0n & 0xffffffffffffffffn;
   xcr0 = 1n;
   dr6 = 0xffff0ff0n;
+  cr2 = 0n;
   private readonly wasmMemory: WebAssembly.Memory;
 
   constructor(
@@ -117,7 +118,11 @@ export class FakeMonitor {
         deadline: (at: bigint) => void (this.deadline = BigInt.asUintN(64, at)),
       },
       fpu: { setXcr0: (value: bigint) => void (this.xcr0 = value) },
-      debug: { dr6: () => this.dr6, setDr6: (value: bigint) => void (this.dr6 = value) },
+      registers: {
+        dr6: () => this.dr6,
+        setDr6: (value: bigint) => void (this.dr6 = value),
+        setCr2: (value: bigint) => void (this.cr2 = BigInt.asUintN(64, value)),
+      },
       guest: {
         contains: (gpa: bigint, length: bigint) => (inside(gpa, length) ? 1 : 0),
         load8: load(1),
@@ -128,6 +133,11 @@ export class FakeMonitor {
         store16: store(2),
         store32: store(4),
         store64: store(8),
+        replace32: (gpa: bigint, from: number, to: number) => {
+          if (!inside(gpa, 4n) || ram.load(BigInt.asUintN(64, gpa), 4) !== BigInt(from >>> 0)) return 0;
+          ram.store(BigInt.asUintN(64, gpa), 4, BigInt(to >>> 0));
+          return 1;
+        },
         read: (gpa: bigint, to: number, length: number) => {
           if (!inside(gpa, BigInt(length))) return 0;
           this.bytes(to, length).set(ram.bytes.subarray(Number(gpa), Number(gpa) + length));

@@ -1,9 +1,0 @@
-#pragma once
-#include "types.h"
-
-INTRINSIC u64 debug_dr6(void) {
-  u64 value;
-  __asm__ volatile("mov %%db6, %0" : "=r"(value));
-  return value;
-}
-INTRINSIC void debug_setDr6(u64 value) { __asm__ volatile("mov %0, %%db6" : : "r"((u64)(u32)value)); }

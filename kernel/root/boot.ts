@@ -2,7 +2,7 @@
  * What the boot loader tells: memory, modules, the command line, the ACPI root pointer. Multiboot 0.6.96 3.3 (Boot
  * information format) and Multiboot2 2.0 3.6 (Boot information) are both read into one form.
  */
-import { load32, load64, load8, read } from "../machine/phys";
+import { load32, load64, load8 } from "../machine/phys";
 
 const MAGIC1: u32 = 0x2badb002;
 const MAGIC2: u32 = 0x36d76289;
@@ -91,12 +91,23 @@ function addModule(start: u64, end: u64, text: u64): void {
   m.text = text;
 }
 
-/** Copies a string that ends with 0 into linear memory, without the 0; returns its length, at most TEXT_MAX. */
+const BACKSLASH: u32 = 92;
+
+function isEscaped(c: u32): bool {
+  return c == BACKSLASH || c == 34 || c == 39;
+}
+
+/**
+ * Copies a string that ends with 0 into linear memory, without the 0; returns its length, at most TEXT_MAX. GRUB puts a
+ * backslash before each quote and backslash of a command line (grub_create_loader_cmdline): it is taken out again.
+ */
 export function textAt(hpa: u64, to: usize): u32 {
   let n: u32 = 0;
   if (hpa == 0) return 0;
-  while (n < TEXT_MAX && load8(hpa + n) != 0) n++;
-  read(hpa, to, n);
+  for (let c = load8(hpa); c != 0 && n < TEXT_MAX; c = load8(++hpa)) {
+    if (c == BACKSLASH && isEscaped(load8(hpa + 1))) c = load8(++hpa);
+    store<u8>(to + n++, <u8>c);
+  }
   return n;
 }
 

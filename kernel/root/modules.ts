@@ -31,8 +31,8 @@ function readKernel(n: u32, at: usize, end: usize, why: Text): bool {
   for (at = nextWord(at, end, word); word.length > 0; at = nextWord(at, end, word)) {
     if (word.is("--")) {
       while (at < end && load<u8>(at) <= 32) at++;
-      v.commandLine = module(n).text + (at - text);
-      v.commandLineLength = <u32>(end - at);
+      v.commandLine = module(n).text;
+      v.commandLineSkip = <u32>(at - text);
       break;
     }
     if (word.starts("memory=")) {

@@ -1,21 +1,23 @@
 /** The end of the hypervisor: a report on the console, then what panic= says. */
 import * as cpu from "../machine/cpu";
 import { out8 } from "../machine/port";
-import { error, say, settings, NONE } from "./log";
+import { error, info, say } from "./log";
 import { PanicAction, options } from "./options";
-import { uart } from "./uart";
+import { UARTS, uart } from "./uart";
 import { banner } from "./version";
 
-/** From now on the log is polled: nothing else works any more. */
+/** From now on the UARTs are polled: nothing else works any more. What waits to be sent is sent. */
 export function quiesce(): void {
-  if (settings.uart == NONE) return;
-  uart(settings.uart).byInterrupt = 0;
-  uart(settings.uart).flush();
+  for (let n: u32 = 0; n < UARTS; n++) {
+    uart(n).byInterrupt = 0;
+    uart(n).flush();
+  }
 }
 
-/** Halts or restarts the machine, as the command line says. */
+/** Halts or restarts the machine, as the command line says: the last line of the log says which. */
 export function finish(): void {
   quiesce();
+  say(info().str(options.panic == PanicAction.Reboot ? "reboots" : "halts"));
   if (options.panic == PanicAction.Reboot) {
     out8(0xcf9, 2);
     out8(0xcf9, 6); // Reset control register: a full reset

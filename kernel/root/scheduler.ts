@@ -81,11 +81,13 @@ function stopName(reason: u32): string {
     case StopReason.UnexpectedExit:
       return "unexpected exit";
     case StopReason.NotEmulated:
-      return "an access to unclaimed memory that is not emulated";
+      return "an instruction is not emulated that accesses unclaimed memory";
     case StopReason.LoadFailed:
       return "its kernel cannot be booted";
     case StopReason.TaskSwitch:
       return "task switch";
+    case StopReason.DeliveryNotEmulated:
+      return "an event's delivery met unclaimed memory";
     case StopReason.Trap:
       return "its monitor trapped";
     case StopReason.Killed:

@@ -121,6 +121,8 @@ export class Uart {
 const uarts = memory.data(80, 8);
 const rings = memory.data(131072, 16);
 
+export const UARTS: u32 = 2;
+
 /** UART 0 is COM1, 1 is COM2. */
 export function uart(n: u32): Uart {
   const u = changetype<Uart>(uarts + <usize>n * 40);

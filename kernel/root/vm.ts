@@ -10,6 +10,7 @@ import * as image from "../machine/image";
 import * as phys from "../machine/phys";
 import { tsc } from "../machine/time";
 import * as backend from "./backend";
+import { TEXT_MAX, textAt } from "./boot";
 import { clock } from "./clock";
 import { HUGE, LARGE, NO_FRAME, SMALL, allocateCleared, allocateZeroed, frames, release } from "./frames";
 import { mapGuestRam, newMonitorSpace, releaseMonitorSpace, stackTop } from "./space";
@@ -49,9 +50,9 @@ export class Vm {
   kernelSize: u64;
   initrd: u64;
   initrdSize: u64;
-  /** Guest's command line, in physical memory. */
+  /** Its module's string, and where in it the guest's command line starts. */
   commandLine: u64;
-  commandLineLength: u32;
+  commandLineSkip: u32;
   restarts: u32;
   home: u64;
   nestedTop: u64;
@@ -95,6 +96,7 @@ export class Vm {
 
 const vms = memory.data(10240, 8);
 const contexts = memory.data(4096, 8);
+const text = memory.data(2048);
 const info = changetype<VmInfo>(memory.data(128, 8));
 
 @unmanaged
@@ -111,6 +113,8 @@ export function vm(n: u32): Vm {
 export function linearSize(): u64 {
   return <u64>image.monitorPages() << 16;
 }
+
+if (TEXT_MAX > COMMAND_LINE_MAX) ERROR("a module's string is longer than a VM's page has room for");
 
 /** Builds everything that the VM needs and puts its kernel and initrd into guest RAM. */
 export function create(v: Vm): u32 {
@@ -195,9 +199,10 @@ function tell(v: Vm, now: u64): void {
   info.bootTime = wallClock();
   info.kernelSize = v.kernelSize;
   info.initrdSize = v.initrdSize;
-  info.commandLineLength = min(v.commandLineLength, COMMAND_LINE_MAX);
+  const length = textAt(v.commandLine, text);
+  info.commandLineLength = length - min(length, v.commandLineSkip);
   phys.write(v.linear(VM_INFO), changetype<usize>(info), offsetof<VmInfo>());
-  phys.copy(v.linear(VM_INFO + COMMAND_LINE_OFFSET), v.commandLine, info.commandLineLength);
+  phys.write(v.linear(VM_INFO + COMMAND_LINE_OFFSET), text + v.commandLineSkip, info.commandLineLength);
 }
 
 function releaseRam(v: Vm, gpa: u64, end: u64): void {

@@ -3,8 +3,8 @@
 
 %include "bzimage.inc"
 
-COUNTS equ 60
-DELAY  equ 40000                ; CPUIDs between two counts
+COUNTS equ 30
+DELAY  equ 20000                ; CPUIDs between two counts
 
 %macro cpuid_keeping_rbx 0
   push rbx

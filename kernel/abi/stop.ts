@@ -11,12 +11,14 @@ export namespace StopReason {
   export const EntryRefused: u32 = 5;
   /** An exit that this monitor does not handle. Detail: the hardware's reason. */
   export const UnexpectedExit: u32 = 6;
-  /** A memory access that would need an instruction which is not emulated. Detail: the first bytes. */
+  /** A memory access by an instruction that is not emulated. Detail: its first 8 bytes, the first one lowest. */
   export const NotEmulated: u32 = 7;
   /** The kernel image cannot be booted. Detail: a LoadError. */
   export const LoadFailed: u32 = 8;
   /** A task switch. Detail: the selector. */
   export const TaskSwitch: u32 = 9;
+  /** An event could not be delivered: its gate or its stack lies in unclaimed memory. Detail: the address. */
+  export const DeliveryNotEmulated: u32 = 10;
   // Given by root.
   export const Trap: u32 = 16;
   export const Killed: u32 = 17;

@@ -14,10 +14,12 @@ import {
   onUndefined,
   onUnexpected,
 } from "../vcpu/instruction";
+import { onMemory } from "../vcpu/emulate";
 import { onReadMsr, onWriteMsr } from "../vcpu/msr";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { afterPort, nextEvent, readPort, writePort } from "./platform";
+import { onStringPort } from "./stringport";
 
 export function dispatch(v: Vcpu, kind: u32): u32 {
   switch (kind) {
@@ -45,7 +47,7 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
     case Exit.Undefined:
       return onUndefined(v);
     case Exit.Memory:
-      return onMemory(v);
+      return onLooked(v, kind);
     case Exit.TripleFault:
       return onTripleFault(v);
     case Exit.TaskSwitch:
@@ -58,7 +60,7 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
 }
 
 function onPort(v: Vcpu): u32 {
-  if (v.portString) return onUnexpected(v);
+  if (v.portString) return onLooked(v, Exit.Port);
   if (v.portIn) {
     const value = readPort(v, v.port, v.portSize);
     if (v.portSize == 1) v.rax = (v.rax & ~0xff) | value;
@@ -76,8 +78,9 @@ function asRequest(v: Vcpu, next: u32, request: u32): u32 {
   return next;
 }
 
-function onMemory(v: Vcpu): u32 {
-  return v.stop(StopReason.NotEmulated, v.gpa);
+/** The instruction has to be looked at. Two callers, and so not inlined: it stays out of the way of the quick exits. */
+function onLooked(v: Vcpu, kind: u32): u32 {
+  return kind == Exit.Memory ? onMemory(v) : asRequest(v, onStringPort(v), Request.Console);
 }
 
 /** HLT: root takes the CPU until something is due. */

@@ -5,7 +5,7 @@ import { Exit } from "../abi/exit";
 import { onControlRegister } from "../vmx/cr";
 import { inject, isInjecting, loadInterruptibility, setWindows } from "../vmx/event";
 import { complete, decode } from "../vmx/exit";
-import { storeSystem } from "../vmx/start";
+import { storeSystem } from "../vmx/system";
 import * as F from "../vmx/field";
 import { chooseEvent } from "./deliver";
 import { dispatch, halt } from "./dispatch";

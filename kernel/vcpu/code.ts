@@ -32,6 +32,8 @@ export class Instruction extends CodeBytes {
   /** Bytes of an operand and of an address: 1, 2, 4 or 8. */
   size: u32;
   addressSize: u32;
+  /** ModR/M, if it was read before it was its turn. */
+  modrm: u32;
   /** Register numbers of ModR/M, completed by REX; `rm` is also the register in an opcode. */
   reg: u32;
   rm: u32;
@@ -40,6 +42,8 @@ export class Instruction extends CodeBytes {
   /** The memory operand's segment (Seg), its base register, and its offset in the segment. */
   segment: u32;
   base: u32;
+  /** Nonzero: relative to RIP. */
+  relative: u32;
   address: u64;
   /** Sign-extended. */
   immediate: u64;

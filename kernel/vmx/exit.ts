@@ -4,13 +4,13 @@
  */
 import { Exit } from "../abi/exit";
 import { bit, bits } from "../lib/bits";
-import { dr6, setDr6 } from "../machine/registers";
-import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
+import { dr6, setCr2, setDr6 } from "../machine/registers";
 import { guestClock } from "../vcpu/msr";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
+import { loadControls, loadSystem } from "./system";
 
 namespace Reason {
   export const EXCEPTION: u32 = 0;
@@ -61,15 +61,6 @@ function instruction(v: Vcpu): void {
   v.blocking = F.GUEST_INTERRUPTIBILITY.read();
 }
 
-/** The system registers that checks of CR, EFER and addresses need. */
-export function loadControls(v: Vcpu): void {
-  const s = v.system;
-  s.cr0 = (F.GUEST_CR0.read() & ~CR0_WATCHED) | (F.CR0_SHADOW.read() & CR0_WATCHED);
-  s.cr3 = F.GUEST_CR3.read();
-  s.cr4 = (F.GUEST_CR4.read() & CR4_FREE) | (F.CR4_SHADOW.read() & ~CR4_FREE);
-  s.efer = F.GUEST_EFER.read();
-}
-
 /** The event whose delivery this exit interrupted: it is to be injected again (28.2.4). */
 function saveInterrupted(v: Vcpu): void {
   const event = F.VECTORING.read();
@@ -89,6 +80,7 @@ function decodePort(v: Vcpu): u32 {
   v.portString = (q >> 4) & 1;
   v.portRepeat = (q >> 5) & 1;
   v.port = q >> 16;
+  if (v.portString) loadSystem(v);
   return Exit.Port;
 }
 
@@ -117,10 +109,13 @@ function blockNmiAgain(v: Vcpu): void {
 /** 28.2.1, table 28-7: qualification for EPT violations. */
 function decodeMemory(v: Vcpu): u32 {
   const q = F.QUALIFICATION.read();
+  instruction(v);
+  loadSystem(v);
   v.gpa = F.GUEST_PHYSICAL.read();
-  v.linear = bit(q, 7) ? F.GUEST_LINEAR.read() : 0;
-  v.access =
-    (bit(q, 1) ? Access.Write : 0) | (bit(q, 2) ? Access.Execute : 0) | (bit(q, 7) && bit(q, 8) ? Access.Linear : 0);
+  v.linear = F.GUEST_LINEAR.read();
+  v.access = (bit(q, 1) ? Access.Write : 0) | (bit(q, 2) ? Access.Execute : 0);
+  if (!bit(q, 7)) v.access |= Access.Pdptes;
+  else v.access |= bit(q, 8) ? Access.Known | Access.Linear : Access.Known;
   saveInterrupted(v);
   if (bit(q, 12)) blockNmiAgain(v);
   return Exit.Memory;
@@ -216,6 +211,11 @@ export function complete(v: Vcpu): void {
   if (v.dirty) {
     if (v.dirty & Dirty.Efer) F.GUEST_EFER.write(v.system.efer);
     if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(guestClock.offset);
+    if (v.dirty & Dirty.Cr2) setCr2(v.cr2);
+    if (v.dirty & Dirty.Registers) {
+      F.GUEST_RSP.write(v.rsp);
+      F.GUEST_RFLAGS.write(v.rflags);
+    }
     v.dirty = 0;
   }
 }

@@ -28,6 +28,9 @@ const directories = [
 /** Without -f these return at once and end the guest a little later: what is typed next would go to the old guest. */
 const profile = 'for name in poweroff reboot halt; do alias $name="$name -f"; done\n';
 
+/** cttyhack finds the terminal behind /dev/console and makes it the shell's own, for Ctrl-C and job control. */
+const inittab = "::respawn:/bin/cttyhack /bin/sh -l\n";
+
 /**
  * The archive's bytes. `extra` files come last and may replace ours; /etc/start, if there is one, is run before the
  * shell. Not compressed: a guest reads two megabytes in less time than it unpacks one.
@@ -45,6 +48,7 @@ export async function makeInitramfs(extra: readonly CpioEntry[] = []): Promise<B
     // What process 1 starts with, before devtmpfs is mounted.
     { kind: "character device", path: "dev/console", major: 5, minor: 1 },
     { kind: "character device", path: "dev/null", major: 1, minor: 3, mode: 0o666 },
+    { kind: "file", path: "etc/inittab", data: Buffer.from(inittab) },
     { kind: "file", path: "etc/profile", data: Buffer.from(profile) },
     // The names that ls and id show.
     { kind: "file", path: "etc/passwd", data: Buffer.from("root::0:0:root:/root:/bin/sh\n") },

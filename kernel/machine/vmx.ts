@@ -1,9 +1,10 @@
 /** VMX operation: root's side. Results of VMX instructions are true when they succeed. */
+import { Hpa } from "../lib/addr";
 
-export declare function on(region: u64): bool;
+export declare function on(region: Hpa): bool;
 export declare function off(): void;
-export declare function clear(vmcs: u64): bool;
-export declare function load(vmcs: u64): bool;
+export declare function clear(vmcs: Hpa): bool;
+export declare function load(vmcs: Hpa): bool;
 export declare function read(field: u32): u64;
 export declare function write(field: u32, value: u64): bool;
 /** INVEPT, single-context, of the EPTP. */

@@ -1,5 +1,6 @@
 /** The local APIC of this CPU (SDM Vol. 3A 11) and the I/O APIC (82093AA), as far as root's own interrupts need them. */
 import { VECTOR_SPURIOUS, VECTOR_TIMER } from "../abi/vector";
+import { Hpa } from "../lib/addr";
 import { bits } from "../lib/bits";
 import * as Msr from "../x86/msr";
 import * as msr from "../machine/msr";
@@ -29,9 +30,8 @@ const DIVIDE_BY_1: u32 = 11;
 
 @unmanaged
 class Apic {
-  page: u64;
-  x2: u32;
-  padding: u32;
+  page: Hpa;
+  x2: bool;
 }
 
 export const apic = changetype<Apic>(memory.data(16, 8));
@@ -46,7 +46,7 @@ function write(register: u32, value: u32): void {
 }
 
 /** Physical address of the local APIC's page. */
-export function apicPage(): u64 {
+export function apicPage(): Hpa {
   return bits(msr.read(Msr.IA32_APIC_BASE), 51, 12) << 12;
 }
 

@@ -1,8 +1,7 @@
 /** The CPU's virtualization extension, chosen once at boot: the only place that knows which one it is. */
+import { Hpa } from "../lib/addr";
 import { Text } from "../lib/text";
-import * as cpuid from "../machine/cpuid";
 import * as image from "../machine/image";
-import * as phys from "../machine/phys";
 import * as machine from "../machine/vmx";
 import { VcpuContext } from "../abi/context";
 import * as capability from "../vmx/capability";
@@ -17,9 +16,9 @@ const EPT_WRITE_BACK: u64 = 6 << 3;
 
 @unmanaged
 class Backend {
-  msrBitmap: u64;
+  msrBitmap: Hpa;
   /** The VMCS that is current on this CPU. */
-  current: u64;
+  current: Hpa;
 }
 
 const backend = changetype<Backend>(memory.data(16, 8));
@@ -49,7 +48,7 @@ export function nestedFormat(): Format {
 }
 
 /** Prepares a vCPU's control structure for the context. `number` tells it apart from all other vCPUs. */
-export function createVcpu(context: VcpuContext, nestedTop: u64, number: u32, tscOffset: u64): bool {
+export function createVcpu(context: VcpuContext, nestedTop: Hpa, number: u32, tscOffset: u64): bool {
   config.vmcs = context.vmcb;
   config.msrBitmap = backend.msrBitmap;
   config.ept = nestedTop;

@@ -10,6 +10,7 @@ import {
   CONSOLE_OUT_SIZE,
   ConsoleRings,
 } from "../abi/console";
+import { Hpa } from "../lib/addr";
 import * as phys from "../machine/phys";
 import { options } from "./options";
 import { NONE, settings } from "./log";
@@ -27,7 +28,7 @@ class Console {
 
 const state = changetype<Console>(memory.data(4));
 
-function field(v: Vm, offset: u32): u64 {
+function field(v: Vm, offset: u32): Hpa {
   return v.linear(CONSOLE_RING + offset);
 }
 
@@ -86,7 +87,7 @@ function focus(): u32 {
 export function serve(): void {
   const log = settings.uart != options.guestConsole ? settings.uart : NONE;
   for (let i: u32 = 0; i < PATIENCE; i++) {
-    let more = false;
+    let more: bool = false;
     if (options.guestConsole != NONE) more = serveGuests(uart(options.guestConsole));
     if (log != NONE) more = serveLog(uart(log)) || more;
     if (!more) return;

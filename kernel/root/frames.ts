@@ -2,6 +2,7 @@
  * Physical memory in frames of 4 KiB, 2 MiB and 1 GiB. Memory that was never handed out is kept as ranges and cut on
  * demand; what comes back goes to a list per size, linked through the free frames themselves.
  */
+import { Hpa } from "../lib/addr";
 import * as phys from "../machine/phys";
 import { alignDown, alignUp } from "../lib/bits";
 import { options } from "./options";
@@ -10,7 +11,7 @@ export const SMALL: u64 = 0x1000;
 export const LARGE: u64 = 0x200000;
 export const HUGE: u64 = 0x40000000;
 /** No frame: frame 0 is never handed out. */
-export const NO_FRAME: u64 = 0;
+export const NO_FRAME: Hpa = 0;
 
 const MAX_RANGES: u32 = 512;
 
@@ -39,7 +40,7 @@ function range(n: u32): Range {
   return changetype<Range>(ranges + <usize>n * offsetof<Range>());
 }
 
-function addRange(base: u64, end: u64): void {
+function addRange(base: Hpa, end: Hpa): void {
   if (base >= end || frames.ranges == MAX_RANGES) return;
   const r = range(frames.ranges++);
   r.base = base;
@@ -47,7 +48,7 @@ function addRange(base: u64, end: u64): void {
 }
 
 /** Adds memory that may be handed out. Frame 0 and partial frames are left out. */
-export function addMemory(base: u64, end: u64): void {
+export function addMemory(base: Hpa, end: Hpa): void {
   base = max(alignUp(base, SMALL), SMALL);
   end = alignDown(end, SMALL);
   if (base >= end) return;
@@ -56,7 +57,7 @@ export function addMemory(base: u64, end: u64): void {
 }
 
 /** Takes [base, end) out again, before anything is handed out: the image, modules, what firmware left. */
-export function reserveMemory(base: u64, end: u64): void {
+export function reserveMemory(base: Hpa, end: Hpa): void {
   base = alignDown(base, SMALL);
   end = alignUp(end, SMALL);
   for (let i: u32 = 0; i < frames.ranges; i++) {
@@ -70,7 +71,7 @@ export function reserveMemory(base: u64, end: u64): void {
 }
 
 /** Cuts `size` bytes, aligned to `align`, from the top of the highest range below `limit` that has them. */
-function cut(size: u64, align: u64, limit: u64): u64 {
+function cut(size: u64, align: u64, limit: u64): Hpa {
   let best: u32 = MAX_RANGES;
   let bestAt: u64 = 0;
   for (let i: u32 = 0; i < frames.ranges; i++) {
@@ -99,7 +100,7 @@ function cut(size: u64, align: u64, limit: u64): u64 {
 }
 
 /** A frame of one of the three sizes, its contents undefined; NO_FRAME when there is none. */
-export function allocate(size: u64): u64 {
+export function allocate(size: u64): Hpa {
   const head = size == SMALL ? frames.freeSmall : size == LARGE ? frames.freeLarge : frames.freeHuge;
   let frame = head;
   if (head != NO_FRAME) setHead(size, phys.load64(head));
@@ -109,7 +110,7 @@ export function allocate(size: u64): u64 {
 }
 
 /** A frame of zeros, unless the boot asked for memory that no VM has had yet to be left as firmware left it. */
-export function allocateCleared(size: u64): u64 {
+export function allocateCleared(size: u64): Hpa {
   const fresh = (size == SMALL ? frames.freeSmall : size == LARGE ? frames.freeLarge : frames.freeHuge) == NO_FRAME;
   const frame = allocate(size);
   if (frame == NO_FRAME) return NO_FRAME;
@@ -119,7 +120,7 @@ export function allocateCleared(size: u64): u64 {
 }
 
 /** Gives a frame back. Its contents are cleared first: what one VM wrote is never seen by another. */
-export function release(frame: u64, size: u64): void {
+export function release(frame: Hpa, size: u64): void {
   phys.fill(frame, 0, size);
   phys.store64(frame, size == SMALL ? frames.freeSmall : size == LARGE ? frames.freeLarge : frames.freeHuge);
   setHead(size, frame);
@@ -133,7 +134,7 @@ function setHead(size: u64, frame: u64): void {
 }
 
 /** A 4 KiB frame of zeros. */
-export function allocateZeroed(): u64 {
+export function allocateZeroed(): Hpa {
   const frame = allocate(SMALL);
   if (frame != NO_FRAME) phys.fill(frame, 0, SMALL);
   return frame;

@@ -1,6 +1,5 @@
 /** Root's entry points: the boot, and faults in root itself. */
 import { banner } from "./version";
-import { LINEAR_BASE } from "../abi/address";
 import { VECTOR_DEVICE } from "../abi/vector";
 import { bit } from "../lib/bits";
 import { Text } from "../lib/text";
@@ -8,7 +7,7 @@ import * as cpu from "../machine/cpu";
 import * as cpuid from "../machine/cpuid";
 import * as image from "../machine/image";
 import { Cr4 } from "../x86/cr";
-import { acpi, readAcpi } from "./acpi";
+import { readAcpi } from "./acpi";
 import { apicPage, enableApic, enableTimer, resetIoapic, routeIrq } from "./apic";
 import * as backend from "./backend";
 import { Memory, boot, module, readBoot, region } from "./boot";
@@ -16,7 +15,7 @@ import { calibrate, clock } from "./clock";
 import { HUGE, LARGE, addMemory, frames, reserveMemory } from "./frames";
 import { NONE, error, info, say, settings, warning } from "./log";
 import { Word, options, readOptions } from "./options";
-import { finish, panic } from "./panic";
+import { finish } from "./panic";
 import { clearBusMasters } from "./pci";
 import { cause, reportTrap, takeRecord } from "./report";
 import { schedule, start as startVm, ticks } from "./scheduler";

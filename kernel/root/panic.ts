@@ -9,7 +9,7 @@ import { banner } from "./version";
 /** From now on the UARTs are polled: nothing else works any more. What waits to be sent is sent. */
 export function quiesce(): void {
   for (let n: u32 = 0; n < UARTS; n++) {
-    uart(n).byInterrupt = 0;
+    uart(n).byInterrupt = false;
     uart(n).flush();
   }
 }

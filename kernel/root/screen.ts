@@ -8,7 +8,7 @@ const ATTRIBUTE: u32 = 0x0700;
 
 @unmanaged
 class Screen {
-  enabled: u32;
+  enabled: bool;
   row: u32;
   column: u32;
 
@@ -38,4 +38,4 @@ class Screen {
   }
 }
 
-export const screen = changetype<Screen>(memory.data(12));
+export const screen = changetype<Screen>(memory.data(12, 4));

@@ -16,6 +16,7 @@ import {
 } from "../abi/address";
 import * as cpu from "../machine/cpu";
 import * as image from "../machine/image";
+import { Gpa, Hpa, Hva } from "../lib/addr";
 import { alignDown, alignUp } from "../lib/bits";
 import { Memory, boot, region } from "./boot";
 import { HUGE, LARGE, NO_FRAME, SMALL, allocateZeroed } from "./frames";
@@ -30,13 +31,12 @@ const NO_EXECUTE: u64 = <u64>1 << 63;
 
 @unmanaged
 class Space {
-  root: u64;
+  root: Hpa;
   /** The tree that holds the tables which all monitors share. */
-  shared: u64;
+  shared: Hpa;
   largest: u64;
-  x2apic: u32;
-  padding: u32;
-  apic: u64;
+  x2apic: bool;
+  apic: Hpa;
 }
 
 const space = changetype<Space>(memory.data(40, 8));
@@ -53,7 +53,7 @@ function data(): Format {
   return pages(WRITABLE | NO_EXECUTE, HUGE);
 }
 
-function mapImage(top: u64): bool {
+function mapImage(top: Hpa): bool {
   const start = image.start();
   const text = image.textEnd();
   const readOnly = image.readOnlyEnd();
@@ -67,7 +67,7 @@ function mapImage(top: u64): bool {
 }
 
 /** The 2 MiB around the image in the physical window: what is read-only at home is not writable there either. */
-function mapImageWindow(top: u64): bool {
+function mapImageWindow(top: Hpa): bool {
   const from = image.start();
   const to = image.readOnlyEnd();
   return (
@@ -77,7 +77,7 @@ function mapImageWindow(top: u64): bool {
 }
 
 /** Maps what of the 2 MiB pages around [base, end) the physical window does not have yet. */
-function mapWindow(top: u64, base: u64, end: u64): bool {
+function mapWindow(top: Hpa, base: Hpa, end: Hpa): bool {
   let at = alignDown(base, LARGE);
   while (at < end) {
     const huge = space.largest >= HUGE && at >= HUGE && (at & (HUGE - 1)) == 0 && at + HUGE <= end;
@@ -92,7 +92,7 @@ function mapWindow(top: u64, base: u64, end: u64): bool {
  * Builds root's address space and switches to it. `largest` is the largest page that the CPU has, `apic` the physical
  * address of the local APIC's page, used without x2APIC. False when memory ran out.
  */
-export function enterRootSpace(largest: u64, x2apic: bool, apic: u64): bool {
+export function enterRootSpace(largest: u64, x2apic: bool, apic: Hpa): bool {
   space.largest = largest;
   space.x2apic = x2apic;
   space.apic = apic;
@@ -119,19 +119,19 @@ export function enterRootSpace(largest: u64, x2apic: bool, apic: u64): bool {
 }
 
 /** Makes [hpa, hpa + length) readable through the physical window, wherever firmware put it. */
-export function ensureWindow(hpa: u64, length: u64): bool {
+export function ensureWindow(hpa: Hpa, length: u64): bool {
   return mapWindow(space.root, hpa, hpa + length);
 }
 
 /** Makes a page of device registers reachable through the uncached window. */
-export function ensureDevice(hpa: u64): bool {
+export function ensureDevice(hpa: Hpa): bool {
   const at = alignDown(hpa, SMALL);
   if (mappedSize(space.root, UNCACHED_WINDOW + at) != 0) return true;
   return map(space.root, UNCACHED_WINDOW + at, at, SMALL, pages(WRITABLE | NO_EXECUTE | UNCACHED, SMALL));
 }
 
 /** What all monitors have in common, as a tree of its own to take tables from. */
-function sharedTop(): u64 {
+function sharedTop(): Hpa {
   if (space.shared != NO_FRAME) return space.shared;
   const top = allocateZeroed();
   if (top == NO_FRAME || !mapImage(top)) return NO_FRAME;
@@ -143,7 +143,7 @@ function sharedTop(): u64 {
  * A new monitor's address space: its linear memory (page 0 stays unmapped: a null reference is a trap) and a stack a
  * vCPU, each with a guard below. mapGuestRam adds the guest's memory. NO_FRAME when memory ran out.
  */
-export function newMonitorSpace(linear: u64, linearSize: u64, stacks: u64, vcpus: u32): u64 {
+export function newMonitorSpace(linear: Hpa, linearSize: u64, stacks: Hpa, vcpus: u32): Hpa {
   const shared = sharedTop();
   const top = allocateZeroed();
   if (top == NO_FRAME || shared == NO_FRAME) return NO_FRAME;
@@ -157,16 +157,16 @@ export function newMonitorSpace(linear: u64, linearSize: u64, stacks: u64, vcpus
 }
 
 /** Where vCPU n's stack starts, in its monitor's space. The slot's lower part is never mapped. */
-export function stackTop(n: u32): u64 {
+export function stackTop(n: u32): Hva {
   return STACK_AREA + (<u64>n + 1) * STACK_SLOT;
 }
 
-export function mapGuestRam(top: u64, gpa: u64, hpa: u64, length: u64): bool {
+export function mapGuestRam(top: Hpa, gpa: Gpa, hpa: Hpa, length: u64): bool {
   return map(top, GUEST_WINDOW + gpa, hpa, length, data());
 }
 
 /** Gives a monitor's tables back; the memory that they map is the VM's to give back. */
-export function releaseMonitorSpace(top: u64): void {
+export function releaseMonitorSpace(top: Hpa): void {
   unlink(top, 0, 3);
   if (!space.x2apic) unlink(top, APIC_PAGE, 4);
   releaseTables(top);

@@ -32,7 +32,7 @@ class Saved {
 class Switch {
   /** 1 + the VM whose state is in the CPU, 0 for none. */
   owner: u32;
-  xsave: u32;
+  xsave: bool;
   /** All that XCR0 can enable on this CPU. */
   xcr0: u64;
 }
@@ -89,7 +89,7 @@ function save(s: Saved, area: u64): void {
     s.xcr0 = state.readXcr0();
     state.writeXcr0(owner.xcr0);
   }
-  state.saveExtended(area, owner.xsave != 0);
+  state.saveExtended(area, owner.xsave);
 }
 
 function restore(s: Saved, area: u64): void {
@@ -105,7 +105,7 @@ function restore(s: Saved, area: u64): void {
   state.writeDr(3, s.dr3);
   state.writeDr(6, s.dr6);
   if (owner.xsave) state.writeXcr0(owner.xcr0);
-  state.restoreExtended(area, owner.xsave != 0);
+  state.restoreExtended(area, owner.xsave);
   if (owner.xsave) state.writeXcr0(s.xcr0);
 }
 

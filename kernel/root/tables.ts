@@ -2,6 +2,7 @@
  * Four-level translation tables, of the host (SDM Vol. 3A 4.5), EPT (SDM Vol. 3C 29.3.2) and NPT alike: 512 entries of
  * 8 bytes a table, an entry that maps a large page has bit 7 set, and 0 means "not present" in each.
  */
+import { Hpa } from "../lib/addr";
 import { load64, store64 } from "../machine/phys";
 import { HUGE, LARGE, NO_FRAME, SMALL, allocateZeroed, release } from "./frames";
 
@@ -20,7 +21,7 @@ function shiftOf(level: u32): u32 {
   return 12 + 9 * (level - 1);
 }
 
-function slot(table: u64, address: u64, level: u32): u64 {
+function slot(table: Hpa, address: u64, level: u32): u64 {
   return table + ((address >> shiftOf(level)) & 511) * 8;
 }
 
@@ -30,7 +31,7 @@ function sizeOf(level: u32): u64 {
 }
 
 /** The table that `address` leads to at `level`, made if it is not there; NO_FRAME when memory ran out. */
-function descend(top: u64, address: u64, level: u32, format: Format): u64 {
+function descend(top: Hpa, address: u64, level: u32, format: Format): Hpa {
   let table = top;
   for (let at: u32 = 4; at > level; at--) {
     const place = slot(table, address, at);
@@ -51,7 +52,7 @@ function descend(top: u64, address: u64, level: u32, format: Format): u64 {
  * Maps [virtual, virtual + length) to physical with the largest pages that fit. All three are multiples of 4 KiB.
  * False when memory for tables ran out.
  */
-export function map(top: u64, virtual: u64, physical: u64, length: u64, format: Format): bool {
+export function map(top: Hpa, virtual: u64, physical: Hpa, length: u64, format: Format): bool {
   while (length > 0) {
     const fit = virtual | physical;
     let level: u32 = 1;
@@ -69,7 +70,7 @@ export function map(top: u64, virtual: u64, physical: u64, length: u64, format: 
 }
 
 /** Puts a table that several trees share into the entry of `level` for `address`. */
-export function link(top: u64, address: u64, level: u32, table: u64, format: Format): bool {
+export function link(top: Hpa, address: u64, level: u32, table: Hpa, format: Format): bool {
   const parent = descend(top, address, level, format);
   if (parent == NO_FRAME) return false;
   store64(slot(parent, address, level), table | format.table);
@@ -77,20 +78,20 @@ export function link(top: u64, address: u64, level: u32, table: u64, format: For
 }
 
 /** The table that the entry of `level` for `address` refers to; the path down to it exists. */
-export function tableAt(top: u64, address: u64, level: u32): u64 {
+export function tableAt(top: Hpa, address: u64, level: u32): Hpa {
   let table = top;
   for (let at: u32 = 4; at >= level; at--) table = load64(slot(table, address, at)) & ADDRESS;
   return table;
 }
 
 /** Clears the entry of `level` for `address`, so that the tree no longer owns what it refers to. */
-export function unlink(top: u64, address: u64, level: u32): void {
+export function unlink(top: Hpa, address: u64, level: u32): void {
   const parent = level == 4 ? top : tableAt(top, address, level + 1);
   store64(slot(parent, address, level), 0);
 }
 
 /** Size of the page that maps `address`, 0 when none does. */
-export function mappedSize(top: u64, address: u64): u64 {
+export function mappedSize(top: Hpa, address: u64): u64 {
   let table = top;
   for (let level: u32 = 4; level > 0; level--) {
     const entry = load64(slot(table, address, level));
@@ -102,7 +103,7 @@ export function mappedSize(top: u64, address: u64): u64 {
 }
 
 /** Where `address` is mapped to; it must be mapped. */
-export function translate(top: u64, address: u64): u64 {
+export function translate(top: Hpa, address: u64): Hpa {
   const size = mappedSize(top, address);
   assert(size != 0, "translation of an address that is not mapped");
   const level: u32 = size == HUGE ? 3 : size == LARGE ? 2 : 1;
@@ -112,7 +113,7 @@ export function translate(top: u64, address: u64): u64 {
 }
 
 /** Gives back all tables of a tree, not the pages that they map. */
-export function releaseTables(top: u64): void {
+export function releaseTables(top: Hpa): void {
   for (let i: u64 = 0; i < 512; i++) {
     const upper = load64(top + i * 8);
     if (upper == 0) continue;

@@ -32,8 +32,8 @@ export class Uart {
   tail: u32;
   /** Bytes that found the ring full. */
   dropped: u32;
-  byInterrupt: u32;
-  enabled: u32;
+  byInterrupt: bool;
+  enabled: bool;
   /** The last byte put: whether a line is open. */
   last: u32;
 
@@ -43,7 +43,7 @@ export class Uart {
     this.irq = irq;
     this.head = 0;
     this.tail = 0;
-    this.byInterrupt = 0;
+    this.byInterrupt = false;
     this.last = 10;
     out8(port + Reg.SCR, 0x5a);
     if (in8(port + Reg.SCR) != 0x5a) return false;
@@ -55,13 +55,13 @@ export class Uart {
     out8(port + Reg.LCR, 3);
     out8(port + Reg.IIR_FCR, 7);
     out8(port + Reg.MCR, 0xb);
-    this.enabled = 1;
+    this.enabled = true;
     return true;
   }
 
   /** From now on the interrupt says when to go on. */
   useInterrupts(): void {
-    this.byInterrupt = 1;
+    this.byInterrupt = true;
     out8(this.port + Reg.IER, IER_RECEIVED | IER_EMPTY);
   }
 
@@ -114,7 +114,7 @@ export class Uart {
 
   /** Whether a cause of interrupt is pending; reading it acknowledges "transmitter empty". */
   interrupted(): bool {
-    return this.enabled != 0 && !(in8(this.port + Reg.IIR_FCR) & IIR_NONE);
+    return this.enabled && !(in8(this.port + Reg.IIR_FCR) & IIR_NONE);
   }
 }
 

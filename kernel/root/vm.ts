@@ -2,9 +2,10 @@
  * A VM as root sees it: one 2 MiB frame that is its home (the monitor's linear memory, its vCPU's stack, control
  * structure and extended state), its guest RAM, and the translation tables of both address spaces.
  */
-import { LINEAR_BASE, STACK_SIZE, VCPU_AREA, VM_INFO } from "../abi/address";
+import { LINEAR_BASE, VCPU_AREA, VM_INFO } from "../abi/address";
 import { VcpuContext } from "../abi/context";
 import { COMMAND_LINE_MAX, COMMAND_LINE_OFFSET, VmInfo } from "../abi/vminfo";
+import { Gpa, Hpa } from "../lib/addr";
 import { alignDown, alignUp } from "../lib/bits";
 import * as image from "../machine/image";
 import * as phys from "../machine/phys";
@@ -46,16 +47,16 @@ export class Vm {
   /** Bytes of guest RAM, a multiple of 2 MiB. */
   memory: u64;
   /** Physical addresses and sizes of the module files; they are kept for restarts. */
-  kernel: u64;
+  kernel: Hpa;
   kernelSize: u64;
-  initrd: u64;
+  initrd: Hpa;
   initrdSize: u64;
   /** Its module's string, and where in it the guest's command line starts. */
-  commandLine: u64;
+  commandLine: Hpa;
   commandLineSkip: u32;
   restarts: u32;
-  home: u64;
-  nestedTop: u64;
+  home: Hpa;
+  nestedTop: Hpa;
   /** TSC value at which to run again, in State.Halted. */
   wake: u64;
   /** TSC ticks: when it started, and spent in the guest and its monitor. */
@@ -80,12 +81,12 @@ export class Vm {
   }
 
   /** Physical address of a place in the monitor's linear memory. */
-  linear(address: u32): u64 {
+  linear(address: u32): Hpa {
     return this.home + address;
   }
 
   /** Physical address of the extended state area. */
-  get extendedState(): u64 {
+  get extendedState(): Hpa {
     return this.home + LARGE - SMALL - EXTENDED_STATE_MAX;
   }
 
@@ -153,7 +154,7 @@ export function create(v: Vm): u32 {
 }
 
 /** Gives guest-physical [gpa, end) memory, in both the guest's and the monitor's tables. */
-function addRam(v: Vm, gpa: u64, end: u64): bool {
+function addRam(v: Vm, gpa: Gpa, end: Gpa): bool {
   const format = backend.nestedFormat();
   while (gpa < end) {
     let size = LARGE;
@@ -171,7 +172,7 @@ function addRam(v: Vm, gpa: u64, end: u64): bool {
 }
 
 /** Copies a file to guest RAM, 2 MiB page by 2 MiB page; root does not look at its bytes. */
-function load(v: Vm, gpa: u64, from: u64, size: u64): void {
+function load(v: Vm, gpa: Gpa, from: Hpa, size: u64): void {
   while (size > 0) {
     const part = min(size, LARGE - (gpa & (LARGE - 1)));
     phys.copy(translate(v.nestedTop, gpa), from, part);
@@ -205,7 +206,7 @@ function tell(v: Vm, now: u64): void {
   phys.write(v.linear(VM_INFO + COMMAND_LINE_OFFSET), text + v.commandLineSkip, info.commandLineLength);
 }
 
-function releaseRam(v: Vm, gpa: u64, end: u64): void {
+function releaseRam(v: Vm, gpa: Gpa, end: Gpa): void {
   while (v.nestedTop != NO_FRAME && gpa < end) {
     const size = mappedSize(v.nestedTop, gpa);
     if (size == 0) return;

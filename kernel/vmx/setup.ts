@@ -1,4 +1,5 @@
 /** Root's side of VT-x: VMX operation and a vCPU's VMCS (SDM Vol. 3C 25, Virtual Machine Control Structures). */
+import { Hpa, Hva } from "../lib/addr";
 import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
 import { GuestSummary } from "../vcpu/summary";
 import { Vector } from "../x86/vector";
@@ -19,24 +20,24 @@ const EPT_WALK_4: u64 = 3 << 3;
 /** Where a host resumes and what a vCPU is bound to. Addresses of pages are physical. */
 @unmanaged
 export class VmcsConfig {
-  vmcs: u64;
-  msrBitmap: u64;
-  ept: u64;
+  vmcs: Hpa;
+  msrBitmap: Hpa;
+  ept: Hpa;
   /** The monitor's page table, and where the exit stub pushes the guest's registers: the end of the Gprs. */
-  hostCr3: u64;
-  hostStack: u64;
+  hostCr3: Hpa;
+  hostStack: Hva;
   /** Host segment bases: the CPU's block, TSS, GDT and IDT. */
-  perCpu: u64;
-  tss: u64;
-  gdt: u64;
-  idt: u64;
+  perCpu: Hva;
+  tss: Hva;
+  gdt: Hva;
+  idt: Hva;
   tscOffset: u64;
   vpid: u32;
   padding: u32;
 }
 
 /** Enters VMX operation (24.7, Enabling and Entering VMX Operation). `region` is a zeroed page. */
-export function enable(region: u64): bool {
+export function enable(region: Hpa): bool {
   cpu.writeCr0((cpu.readCr0() | capability.cr0Fixed0) & capability.cr0Fixed1);
   cpu.writeCr4((cpu.readCr4() | capability.cr4Fixed0 | Cr4.VMXE) & capability.cr4Fixed1);
   phys.store32(region, capability.revision);
@@ -52,7 +53,7 @@ export function disable(): void {
  * Lets a guest read and write directly what entries and exits, or root when it changes vCPUs, switch; everything else
  * exits (25.6.9, MSR-Bitmap Address).
  */
-export function fillMsrBitmap(page: u64): void {
+export function fillMsrBitmap(page: Hpa): void {
   phys.fill(page, 0xff, PAGE);
   for (let i: u32 = 0; i < 2; i++) {
     const write = i * 2048;
@@ -72,7 +73,7 @@ export function fillMsrBitmap(page: u64): void {
 }
 
 /** Clears the bit of an MSR: 0 to 1FFFh in the first KiB of a half, C0000000h to C0001FFFh in the second. */
-function pass(half: u64, index: u32): void {
+function pass(half: Hpa, index: u32): void {
   const at = half + (index >= 0xc0000000 ? 1024 : 0) + ((index & 0x1fff) >> 3);
   phys.store8(at, phys.load8(at) & ~(1 << (index & 7)));
 }
@@ -90,7 +91,7 @@ function set64(field: F.Field64, value: u64): bool {
 }
 
 /** The EPT pointer of a tree of tables (25.6.11, Extended-Page-Table Pointer). */
-export function eptPointer(top: u64): u64 {
+export function eptPointer(top: Hpa): u64 {
   return top | EPT_WALK_4 | EPT_WRITE_BACK;
 }
 

@@ -10,6 +10,7 @@ export enum Field {
   GUEST_PHYSICAL = 0x2400,
   GUEST_PAT = 0x2804,
   GUEST_EFER = 0x2806,
+  PDPTE0 = 0x280a,
   ENTRY_INTERRUPTION = 0x4016,
   ENTRY_ERROR_CODE = 0x4018,
   ENTRY_LENGTH = 0x401a,
@@ -42,6 +43,24 @@ export interface Injected {
   vector: number;
   type: number;
   error?: number;
+}
+
+/** What an EPT violation was about. */
+export interface Violation {
+  linear?: bigint;
+  write?: boolean;
+  execute?: boolean;
+  walk?: boolean;
+  /** IDT-vectoring information: the event whose delivery it interrupted. */
+  vectoring?: number;
+}
+
+/** `rights` is in the VMCS's format. */
+export interface SegmentValue {
+  selector: number;
+  base: bigint;
+  limit: number;
+  rights: number;
 }
 
 /** What a guest does, on any vendor's CPU: tests of the neutral layer use only this. */
@@ -150,6 +169,49 @@ export class FakeVtx implements FakeCpu, GuestActions {
   out(port: number, value: number, size = 1): Next {
     this.machine.setGpr(Gpr.rax, value >>> 0);
     return this.exit(30, { EXIT_LENGTH: 1, QUALIFICATION: BigInt(port << 16) | BigInt(size - 1) });
+  }
+
+  /** INS or OUTS at RIP, whose bytes are in RAM. The port is in DX for the guest; here it is given. */
+  stringPort(port: number, size: number, isIn: boolean, repeat = false): Next {
+    const q = (BigInt(port) << 16n) | BigInt(size - 1) | (isIn ? 8n : 0n) | 16n | (repeat ? 32n : 0n);
+    return this.exit(30, { EXIT_LENGTH: 0, QUALIFICATION: q });
+  }
+
+  /**
+   * An EPT violation (28.2.1, table 28-7). With `walk`, `gpa` is a paging-structure entry's address; without `linear` it
+   * is where PDPTEs are loaded from.
+   */
+  violation(gpa: bigint, access: Violation = {}): Next {
+    const { linear, write, execute, walk, vectoring } = access;
+    const kind = execute ? 4n : write ? 2n : 1n;
+    const valid = linear === undefined ? 0n : walk ? 0x80n : 0x180n;
+    const fields: Parameters<typeof this.exit>[1] = {
+      QUALIFICATION: kind | valid,
+      GUEST_PHYSICAL: gpa,
+      GUEST_LINEAR: linear ?? 0n,
+      EXIT_LENGTH: 0,
+    };
+    if (vectoring !== undefined) fields.VECTORING = vectoring;
+    return this.exit(48, fields);
+  }
+
+  /** A segment register by its number: ES, CS, SS, DS, FS, GS, LDTR, TR. */
+  setSegment(n: number, { selector, base, limit, rights }: Partial<SegmentValue>): void {
+    if (selector !== undefined) this.set(0x800 + n * 2, selector);
+    if (base !== undefined) this.set(0x6806 + n * 2, base);
+    if (limit !== undefined) this.set(0x4800 + n * 2, limit);
+    if (rights !== undefined) this.set(0x4814 + n * 2, rights);
+  }
+
+  /** CR0 and CR4 as the guest sees them. */
+  setCr0(value: bigint): void {
+    this.set(Field.GUEST_CR0, value | 0x20n);
+    this.set(Field.CR0_SHADOW, value);
+  }
+
+  setCr4(value: bigint): void {
+    this.set(Field.GUEST_CR4, value | 0x2000n);
+    this.set(Field.CR4_SHADOW, value);
   }
 
   hlt(): Next {

@@ -96,3 +96,19 @@ export function explainEntry(out: Text): void {
 export function entryError(): u32 {
   return machine.instructionError();
 }
+
+/** What an entry error means (SDM Vol. 3C 31.4, VM Instruction Error Numbers), as far as an entry has it. */
+export function entryErrorName(error: u32): string {
+  switch (error) {
+    case 4:
+      return "VMLAUNCH with a launched VMCS";
+    case 5:
+      return "VMRESUME with a VMCS that is not launched";
+    case 7:
+      return "invalid control fields";
+    case 8:
+      return "invalid host-state fields";
+    default:
+      return "no reason known";
+  }
+}

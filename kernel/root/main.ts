@@ -15,7 +15,7 @@ import { calibrate, clock } from "./clock";
 import { HUGE, LARGE, addMemory, frames, reserveMemory } from "./frames";
 import { NONE, error, info, say, settings, warning } from "./log";
 import { Word, options, readOptions } from "./options";
-import { finish } from "./panic";
+import { finish, quiesce } from "./panic";
 import { clearBusMasters } from "./pci";
 import { cause, reportTrap, takeRecord } from "./report";
 import { schedule, start as startVm, ticks } from "./scheduler";
@@ -140,8 +140,8 @@ export function start(magic: u32, bootInfo: u32): void {
 /** Called by boot/percpu.asm, on a stack of its own, after a fault in root. */
 export function trap(): void {
   const record = takeRecord();
+  quiesce();
   say(cause(error().str("panic: root: "), record));
-  say(banner(error()));
   reportTrap(null, record);
   finish();
 }

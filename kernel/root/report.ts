@@ -14,6 +14,7 @@ import { Vector } from "../x86/vector";
 import * as backend from "./backend";
 import { functionAt, place } from "./lines";
 import { error, say } from "./log";
+import { banner } from "./version";
 import { Vm, linearSize } from "./vm";
 
 /** Kinds of wasm3-runtime.h, and of kernel/machine. */
@@ -130,6 +131,7 @@ function backtrace(rip: u64, from: u64, to: u64): void {
 
 /** A fault in root, or in a monitor whose VM is `v`. */
 export function reportTrap(v: Vm | null, r: CrashRecord): void {
+  say(banner(error().str("  ")));
   say(place(error().str("  at "), r.rip));
   if (r.vector == Vector.UD && <u32>r.rdi == Trap.Abort) {
     if (v) assertion(r, v.home, linearSize());

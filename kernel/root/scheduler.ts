@@ -127,7 +127,9 @@ function detail(out: Text, reason: u32, value: u64): Text {
     backend.explainEntry(out);
     return out;
   }
-  if (reason == StopReason.EntryFailed) return out.str(", VM-instruction error ").dec(value);
+  if (reason == StopReason.EntryFailed) {
+    return out.str(", VM-instruction error ").dec(value).str(": ").str(backend.entryErrorName(<u32>value));
+  }
   if (reason == StopReason.PoweredOff || reason == StopReason.Reset || reason == StopReason.TimeLimit) return out;
   if (reason == StopReason.Trap || reason == StopReason.Killed) return out;
   return out.str(" (").hex(value).str(")");

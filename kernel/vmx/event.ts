@@ -3,6 +3,7 @@ import { bits } from "../lib/bits";
 import { interruptWindow, nmiWindow } from "../machine/vmcs";
 import { EventType, Injection } from "../vcpu/event";
 import { Attention, Blocking, Vcpu } from "../vcpu/vcpu";
+import { Cr0 } from "../x86/cr";
 import * as F from "./field";
 
 const VALID: u32 = 0x80000000;
@@ -25,7 +26,11 @@ export function loadInterruptibility(v: Vcpu): void {
 /** Makes the next entry deliver the event. */
 export function inject(v: Vcpu, i: Injection): void {
   const type = <u32>bits(i.event, 10, 8);
-  if (i.event & HAS_ERROR) F.ENTRY_ERROR_CODE.write(i.error & 0xffff);
+  if (i.event & HAS_ERROR) {
+    // In real mode exceptions push no error code, and an entry that is to deliver one is refused (27.2.1.3).
+    if (F.GUEST_CR0.read() & Cr0.PE) F.ENTRY_ERROR_CODE.write(i.error & 0xffff);
+    else i.event &= ~HAS_ERROR;
+  }
   if (type >= EventType.SoftwareInterrupt) F.ENTRY_LENGTH.write(i.length & 15);
   // An NMI that is delivered again: its first delivery has blocked NMIs already (27.3.1.5).
   if (type == EventType.Nmi && v.blocking & Blocking.Nmi) F.GUEST_INTERRUPTIBILITY.write(v.blocking & ~Blocking.Nmi);

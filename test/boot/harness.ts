@@ -1,6 +1,6 @@
 /** Boots images of ours in an emulated machine and collects what they print: the log from COM2, consoles from COM1. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeIso } from "../../tools/image/iso.ts";
 import type { Machine, MachineKind } from "../../tools/machine/machine.ts";
@@ -27,6 +27,8 @@ export interface BootOptions {
   memory?: number;
   /** Seconds. */
   timeout?: number;
+  /** The log's last line, "halts" unless told. */
+  last?: RegExp;
 }
 
 export interface Outcome {
@@ -62,6 +64,14 @@ export function guestFile(name: string, bytes: Uint8Array): string {
   return output;
 }
 
+/** The line of a source file that is marked "// fault N", as a report writes it: FILE:LINE. */
+export function faultLine(file: string, n: number): string {
+  const lines = readFileSync(join(projectDirectory, file), "utf8").split("\n");
+  const index = lines.findIndex((line) => new RegExp(`// fault ${n}\\b`).test(line));
+  if (index < 0) throw new Error(`${file} marks no line "// fault ${n}"`);
+  return `${file}:${index + 1}`;
+}
+
 /** Starts a machine with an image of ours. */
 export async function startImage(options: BootOptions, directory: RunDirectory): Promise<Machine> {
   const image = options.image ?? "typevisor";
@@ -95,7 +105,7 @@ export async function bootImage(options: BootOptions): Promise<Outcome> {
       logPort.onLine((line) => {
         if (!line.startsWith("(tv) ")) return;
         log.push(line.slice(5).trimEnd());
-        if (log.at(-1) === "halts") resolve();
+        if ((options.last ?? /^halts$/).test(log.at(-1)!)) resolve();
       }),
     );
     const late = new Promise<string>((resolve) => {

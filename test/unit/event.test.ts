@@ -66,3 +66,10 @@ test("HLT waits for the timer that the guest has set", () => {
   expect(machine.enter()).toBe(Next.Resume);
   expect(cpu.takeInjected()?.vector).toBe(0x20);
 });
+
+test("An exception in real mode is injected without an error code", () => {
+  const { cpu } = startGuest();
+  cpu.set(Field.GUEST_CR0, 0x30);
+  cpu.rdmsr(0x1234);
+  expect(cpu.takeInjected()).toEqual({ vector: 13, type: 3 });
+});

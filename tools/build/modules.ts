@@ -42,4 +42,13 @@ const containment: Image = {
   ],
 };
 
-export const images: Image[] = [typevisor, containment];
+/** Root that faults on purpose (test/boot/panic.test.ts). */
+const panic: Image = {
+  name: "panic",
+  modules: [
+    { name: "root-panic", as: "root", entry: "test/images/panic/root.ts", small: true, allowRecursion: true },
+    monitorVmx,
+  ],
+};
+
+export const images: Image[] = [typevisor, containment, panic];

@@ -21,36 +21,36 @@ const scratch = changetype<Scratch>(memory.data(8));
 function recurse(depth: u32): u32 {
   scratch.deep = depth;
   if (scratch.zero) return 0;
-  return recurse(depth + 1) + recurse(depth + 2) + scratch.deep;
+  return recurse(depth + 1) + recurse(depth + 2) + scratch.deep; // fault 5
 }
 
 function fail(kind: u32): void {
   switch (kind) {
     case 1:
-      scratch.zero = load<u32>(0x7fff0000); // out of bounds: far past the linear memory
+      scratch.zero = load<u32>(0x7fff0000); // fault 1: far past the linear memory
       break;
     case 2:
-      unreachable();
+      unreachable(); // fault 2
       break;
     case 3:
-      assert(scratch.zero == 1, "the guest asked for it");
+      assert(scratch.zero == 1, "the guest asked for it"); // fault 3
       break;
     case 4:
-      scratch.deep = 7 / scratch.zero;
+      scratch.deep = 7 / scratch.zero; // fault 4
       break;
     case 5:
       scratch.deep = recurse(0);
       break;
     case 6:
-      while (true) store<u32>(changetype<usize>(scratch) + 4, load<u32>(changetype<usize>(scratch) + 4) + 1);
+      while (true) store<u32>(changetype<usize>(scratch) + 4, load<u32>(changetype<usize>(scratch) + 4) + 1); // fault 6
     case 7:
-      scratch.zero = load<u32>(0); // a null reference
+      scratch.zero = load<u32>(0); // fault 7: a null reference
       break;
     case 8:
-      vmwrite(0x4002 + scratch.zero, 0); // a control: off the allow list
+      vmwrite(0x4002 + scratch.zero, 0); // fault 8: a control
       break;
     default:
-      store<u8>(0xffffffff, 1, 0x7fffffff); // the farthest address that wasm can say
+      store<u8>(0xffffffff, 1, 0x7fffffff); // fault 9: the farthest address that wasm can say
   }
 }
 

@@ -65,5 +65,7 @@ test("A machine whose program is missing is refused with what to install", () =>
     'bochs is not installed: run "apt-get install bochs" as root',
   );
   expect(() => chooseMachine("qemu-tcg", bare)).toThrow('run "apt-get install qemu-system-x86" as root');
+  const nesting = host({ ...intel, ...device, ...nested("kvm_intel", "Y") }, ["bochs"]);
+  expect(() => chooseMachine("qemu-kvm", nesting)).toThrow("qemu-system-x86_64 is not installed");
   expect(() => chooseMachine("auto", bare)).toThrow("none of bochs, qemu-tcg, qemu-kvm is available");
 });

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { makeIso } from "../image/iso.ts";
 import { MachineFailure, Refusal } from "../machine/errors.ts";
+import { onExit } from "../machine/exit-hooks.ts";
 import type { Machine } from "../machine/machine.ts";
 import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
@@ -50,6 +51,7 @@ async function build(progress: (line: string) => void): Promise<void> {
   const script = join(projectDirectory, "scripts/build");
   if (!existsSync(script)) throw new Refusal("scripts/build is missing: is this a whole checkout?");
   const child = spawn(script, [], { cwd: projectDirectory, stdio: ["ignore", "pipe", "pipe"] });
+  const forget = onExit(() => child.kill());
   const last: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     createInterface(stream).on("line", (line) => {
@@ -59,6 +61,7 @@ async function build(progress: (line: string) => void): Promise<void> {
     });
   }
   const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
+  forget();
   if (status !== 0) throw new MachineFailure(`scripts/build failed:\n${last.join("\n")}`);
 }
 
@@ -88,7 +91,7 @@ async function follow(machine: Machine, request: Request): Promise<Status> {
   detach();
   process.stdin.destroy();
   output.end();
-  const ticks = await machine.ticks();
+  const ticks = await machine.ticks().catch(() => undefined);
   const troubled = ![Status.Success, Status.Reset].includes(outcome.status as 0 | 4);
   const logs = troubled ? machine.keepLogs() : undefined;
   await machine.stop();

@@ -31,17 +31,25 @@ export interface Host {
 const thisHost = (): Host => ({ root: "/", path: process.env["PATH"] ?? "" });
 
 export function availability(kind: MachineKind, host: Host = thisHost()): Availability {
-  const [program, debianPackage] =
-    kind === "bochs" ? ["bochs", "bochs"] : ["qemu-system-x86_64", "qemu-system-x86"];
-  if (!host.path.split(delimiter).some((directory) => existsSync(join(directory, program)))) {
-    return {
-      available: false,
-      reason: `${program} is not installed: run "apt-get install ${debianPackage}" as root`,
-    };
+  if (kind === "bochs") return installed("bochs", "bochs", "Bochs emulates VT-x", host);
+  if (kind === "qemu-tcg") return qemu("QEMU emulates AMD-V", host);
+  const nests = nesting(host);
+  return nests.available ? qemu(nests.reason, host) : nests;
+}
+
+function qemu(reason: string, host: Host): Availability {
+  return installed("qemu-system-x86_64", "qemu-system-x86", reason, host);
+}
+
+/** Available for `reason` if the program is there. */
+function installed(program: string, debianPackage: string, reason: string, host: Host): Availability {
+  if (host.path.split(delimiter).some((directory) => existsSync(join(directory, program)))) {
+    return { available: true, reason };
   }
-  if (kind === "bochs") return { available: true, reason: "Bochs emulates VT-x" };
-  if (kind === "qemu-tcg") return { available: true, reason: "QEMU emulates AMD-V" };
-  return nesting(host);
+  return {
+    available: false,
+    reason: `${program} is not installed: run "apt-get install ${debianPackage}" as root`,
+  };
 }
 
 /** The machine asked for, or the best there is for "auto". */

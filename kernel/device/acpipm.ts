@@ -6,11 +6,16 @@
  */
 
 const STATUS_TIMER: u32 = 1;
+/** Defined bits: timer, global lock, power button, sleep button, clock. */
+const ENABLE_MASK: u32 = 0x0721;
 const CONTROL_SCI: u32 = 1;
+/** BM_RLD and SLP_TYP; GBL_RLS and SLP_EN are write-only and read as 0. */
+const CONTROL_MASK: u32 = 0x1c02;
 const CONTROL_SLEEP: u32 = 1 << 13;
 const TIMER_HALF: u64 = 0x80000000;
 /** SLP_TYP of S5 in our _S5_ package (monitor/acpi.ts). */
 export const SLEEP_OFF: u32 = 5;
+
 
 @unmanaged
 class Pm {
@@ -36,8 +41,8 @@ export function updatePm(now: u64): void {
 }
 
 /** When the status next changes by itself, if that interrupts; ~0 for never. */
-export function nextPmInterrupt(now: u64): u64 {
-  return pm.enable & STATUS_TIMER ? (now / TIMER_HALF + 1) * TIMER_HALF : ~(<u64>0);
+export function nextPmInterrupt(): u64 {
+  return pm.enable & ~pm.status & STATUS_TIMER ? (pm.seen / TIMER_HALF + 1) * TIMER_HALF : ~(<u64>0);
 }
 
 /** The SCI. */
@@ -48,7 +53,7 @@ export function pmLine(): bool {
 /** One byte of the register block. */
 export function readPm(offset: u32, now: u64): u32 {
   updatePm(now);
-  if (offset >= 8) return <u32>(now >> ((offset - 8) * 8)) & 0xff;
+  if (offset >= 8) return (<u32>(now >> ((offset - 8) * 8))) & 0xff;
   const register = offset < 2 ? pm.status : offset < 4 ? pm.enable : offset < 6 ? pm.control : 0;
   return (register >> ((offset & 1) * 8)) & 0xff;
 }
@@ -60,11 +65,10 @@ export function writePm(offset: u32, value: u32, now: u64): bool {
   const mask: u32 = 0xff << shift;
   const wide = value << shift;
   if (offset < 2) pm.status &= ~wide;
-  else if (offset < 4) pm.enable = (pm.enable & ~mask) | wide;
+  else if (offset < 4) pm.enable = ((pm.enable & ~mask) | wide) & ENABLE_MASK;
   else if (offset < 6) {
     const control = (pm.control & ~mask) | wide;
-    // SLP_EN is write-only: it always reads as 0.
-    pm.control = (control & ~CONTROL_SLEEP) | CONTROL_SCI;
+    pm.control = (control & CONTROL_MASK) | CONTROL_SCI;
     return (control & CONTROL_SLEEP) != 0 && ((control >> 10) & 7) == SLEEP_OFF;
   }
   return false;

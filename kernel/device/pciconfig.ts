@@ -21,7 +21,7 @@ export function writePciAddress(value: u32): void {
   pci.address = value & ADDRESS_MASK;
 }
 
-/** Ports CFCh to CFFh. */
+/** A byte of ports CFCh to CFFh. */
 export function readPciData(): u32 {
-  return 0xffffffff;
+  return 0xff;
 }

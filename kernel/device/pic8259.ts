@@ -32,30 +32,40 @@ class Controller {
   readIsr: u32;
   poll: u32;
 
+  get isMaster(): bool {
+    return changetype<usize>(this) == controllers;
+  }
+
   /** Highest-priority input among `inputs`, counted from `first`, or 8. */
   priority(inputs: u32): u32 {
     const rotated = (((inputs << 8) | inputs) >> this.first) & 0xff;
     return rotated == 0 ? 8 : ctz(rotated);
   }
 
+  /** Inputs in service that hold back others: in special mask mode not those that are masked. */
+  get serving(): u32 {
+    return this.specialMask ? this.isr & ~this.imr : this.isr;
+  }
+
   /** The input to be served next, or -1. */
   request(): i32 {
     const wanted = this.priority(this.irr & ~this.imr);
     if (wanted == 8) return -1;
-    let serving = this.isr;
-    if (this.specialMask) serving &= ~this.imr;
+    const input = (wanted + this.first) & 7;
+    const serving = this.priority(this.serving);
+    if (wanted < serving) return input;
     // In special fully nested mode the master takes a second interrupt of the slave while it serves the first.
-    if (this.fullyNested) serving &= ~(1 << CASCADE);
-    return wanted < this.priority(serving) ? <i32>((wanted + this.first) & 7) : -1;
+    return wanted == serving && this.fullyNested && input == CASCADE ? input : -1;
   }
 
+  /** An edge is remembered only as long as its input is up: what comes and goes unserved is no request. */
   set(input: u32, up: bool): void {
     const mask: u32 = 1 << input;
     if (up) {
-      if (this.level & mask || !(this.lines & mask)) this.irr |= mask;
+      if (!(this.lines & mask)) this.irr |= mask;
       this.lines |= mask;
     } else {
-      if (this.level & mask) this.irr &= ~mask;
+      this.irr &= ~mask;
       this.lines &= ~mask;
     }
   }
@@ -71,6 +81,7 @@ class Controller {
     if (!(this.level & mask)) this.irr &= ~mask;
   }
 
+  /** ICW1. Edges are forgotten; LTIM is the ELCR's job here. */
   initialise(icw1: u32): void {
     this.imr = 0;
     this.isr = 0;
@@ -102,7 +113,7 @@ class Controller {
     }
     let input = command & 7;
     if (!specific) {
-      const serving = this.priority(this.isr);
+      const serving = this.priority(this.serving);
       if (serving == 8) return;
       input = (serving + this.first) & 7;
     }
@@ -130,7 +141,7 @@ class Controller {
       this.expects = this.needsIcw4 ? 4 : 0;
     } else if (this.expects == 4) {
       this.autoEoi = value & 2;
-      this.fullyNested = value & 0x10;
+      this.fullyNested = this.isMaster ? value & 0x10 : 0;
       this.expects = 0;
     } else {
       this.imr = value;
@@ -153,9 +164,25 @@ function controller(n: u32): Controller {
   return changetype<Controller>(controllers + <usize>n * offsetof<Controller>());
 }
 
+/** As firmware leaves them: everything masked, the real mode's vectors, and the ACPI interrupt level-triggered. */
+export function resetPic(sciIrq: u32): void {
+  controller(0).base = 0x08;
+  controller(1).base = 0x70;
+  controller(0).imr = 0xff;
+  controller(1).imr = 0xff;
+  controller(sciIrq >> 3).level = 1 << (sciIrq & 7);
+}
+
 /** The slave's output is the master's input 2. */
 function cascade(): void {
   controller(0).set(CASCADE, controller(1).request() >= 0);
+}
+
+/** The slave's output falls while it is acknowledged: another request is a new edge for the master. */
+function acknowledgeSlave(input: u32): void {
+  controller(1).acknowledge(input);
+  controller(0).set(CASCADE, false);
+  cascade();
 }
 
 /** Whether the processor is asked for an interrupt. */
@@ -165,7 +192,9 @@ export function picOutput(): bool {
 
 /** Asserts or releases input 0 to 15. */
 export function setLine(irq: u32, up: bool): void {
-  controller(irq >> 3).set(irq & 7, up);
+  const c = controller(irq >> 3);
+  if (((c.lines >> (irq & 7)) & 1) == <u32>up) return;
+  c.set(irq & 7, up);
   if (irq >= 8) cascade();
 }
 
@@ -178,26 +207,26 @@ export function acknowledgeInterrupt(): u32 {
   if (input != CASCADE) return master.base + input;
   const slave = controller(1);
   input = slave.request();
-  if (input < 0) {
-    cascade();
-    return slave.base + 7;
-  }
-  slave.acknowledge(input);
-  cascade();
+  if (input < 0) return slave.base + 7;
+  acknowledgeSlave(input);
   return slave.base + input;
+}
+
+/** The read that follows a poll command acknowledges, whatever its offset. */
+function poll(slave: u32): u32 {
+  const c = controller(slave);
+  c.poll = 0;
+  const input = c.request();
+  if (input < 0) return 0;
+  if (slave) acknowledgeSlave(input);
+  else c.acknowledge(input);
+  return 0x80 | input;
 }
 
 /** Ports 20h, 21h (master), A0h, A1h (slave). */
 export function readPic(slave: u32, offset: u32): u32 {
   const c = controller(slave);
-  if (c.poll) {
-    c.poll = 0;
-    const input = c.request();
-    if (input < 0) return 0;
-    c.acknowledge(input);
-    cascade();
-    return 0x80 | input;
-  }
+  if (c.poll) return poll(slave);
   return offset ? c.imr : c.status();
 }
 
@@ -213,6 +242,12 @@ export function readEdgeLevel(slave: u32): u32 {
   return controller(slave).level;
 }
 
+/** An input whose trigger changes forgets its edge; a level that is there is a request. */
 export function writeEdgeLevel(slave: u32, value: u32): void {
-  controller(slave).level = value & ~(slave ? EDGE_ONLY_SLAVE : EDGE_ONLY_MASTER);
+  const c = controller(slave);
+  const level = value & ~(slave ? EDGE_ONLY_SLAVE : EDGE_ONLY_MASTER);
+  const changed = level ^ c.level;
+  c.irr = (c.irr & ~changed) | (c.lines & level & changed);
+  c.level = level;
+  cascade();
 }

@@ -1,9 +1,10 @@
 /**
- * The real-time clock and CMOS memory of a PC (Motorola MC146818A). Time is the caller's: a count of the clock's own
- * crystal, 32768 Hz, that never goes back, added to the time of day at its zero.
+ * The real-time clock and CMOS memory of a PC (Motorola MC146818A), with the century where PCs have it. Time is the
+ * caller's: a count of the clock's own crystal, 32768 Hz, that never goes down. An update takes no time.
  *
  *   0  w: index (bit 7 masks NMI on the PC)      1  rw the byte at the index
  */
+import { FIRST_WEEKDAY, Moment, SECONDS_TO_1970 } from "./calendar";
 
 const HZ: u64 = 32768;
 const NEVER: u64 = ~(<u64>0);
@@ -27,42 +28,42 @@ namespace Reg {
 }
 
 const A_UPDATING: u32 = 0x80;
+const A_DIVIDER: u32 = 0x70;
+/** The divider for the crystal that is there; with any other value the clock stands. */
+const A_DIVIDER_32K: u32 = 0x20;
 const B_SET: u32 = 0x80;
 const B_PERIODIC: u32 = 0x40;
 const B_ALARM: u32 = 0x20;
 const B_UPDATE: u32 = 0x10;
+const B_INTERRUPTS: u32 = B_PERIODIC | B_ALARM | B_UPDATE;
 const B_BINARY: u32 = 4;
 const B_24H: u32 = 2;
 const C_ANY: u32 = 0x80;
 const D_VALID: u32 = 0x80;
-/** An update takes 244 us before the second changes, during which UIP is set. */
+const PM: u32 = 0x80;
+/** Alarm bytes from here on match anything. */
+const ANY: u32 = 0xc0;
+/** Clocks before an update during which UIP is set: 244 us. */
 const UPDATE: u64 = 8;
+
 
 @unmanaged
 class Rtc {
-  /** Time of day at the clock's zero, in 1/32768 s since 1970; it moves when the guest sets the clock. */
+  /** The divider chain: base + now is the time in clocks since the calendar's start, as long as the clock runs. */
   base: u64;
   /** The last moment up to which interrupts were looked for. */
   seen: u64;
+  /** The second of the next alarm. */
+  alarm: u64;
   index: u32;
   flags: u32;
-  /** Time that SET froze, in seconds. */
-  frozen: u64;
-}
-
-/** A date and time of the Gregorian calendar. */
-@unmanaged
-class Moment {
-  second: u32;
-  minute: u32;
-  hour: u32;
+  /** Weekday of the calendar's first day, by what the guest has set. */
   weekday: u32;
-  day: u32;
-  month: u32;
-  year: u32;
+  padding: u32;
 }
 
-const rtc = changetype<Rtc>(memory.data(32, 8));
+const rtc = changetype<Rtc>(memory.data(40, 8));
+/** The time registers' own bytes count while the clock stands. */
 const cells = memory.data(128);
 const moment = changetype<Moment>(memory.data(28, 4));
 
@@ -70,78 +71,59 @@ function cell(n: u32): u32 {
   return load<u8>(cells + <usize>n);
 }
 
-function setCell(n: u32, value: u32): void {
+/** A byte of the CMOS memory, for the platform to describe itself. */
+export function setCmos(n: u32, value: u32): void {
   store<u8>(cells + <usize>n, <u8>value);
 }
 
 /** `seconds` since 1970 is the time at clock 0. */
 export function resetRtc(seconds: u64): void {
-  rtc.base = seconds * HZ;
-  setCell(Reg.A, 0x26);
-  setCell(Reg.B, B_24H);
+  rtc.base = (seconds + SECONDS_TO_1970) * HZ;
+  rtc.weekday = FIRST_WEEKDAY;
+  rtc.alarm = NEVER;
+  setCmos(Reg.A, A_DIVIDER_32K | 6);
+  setCmos(Reg.B, B_24H);
+  setAlarm(0);
 }
 
-function isSet(): bool {
-  return (cell(Reg.B) & B_SET) != 0;
+function dividing(): bool {
+  return (cell(Reg.A) & A_DIVIDER) == A_DIVIDER_32K;
 }
 
-/** Seconds since 1970. */
-function seconds(now: u64): u64 {
-  return isSet() ? rtc.frozen : (rtc.base + now) / HZ;
-}
-
-/** Days since 1970 to a date, by years that start in March. */
-function split(time: u64): Moment {
-  const days = time / 86400;
-  const rest = <u32>(time % 86400);
-  moment.second = rest % 60;
-  moment.minute = (rest / 60) % 60;
-  moment.hour = rest / 3600;
-  moment.weekday = <u32>((days + 4) % 7) + 1;
-  const shifted = days + 719468;
-  const era = shifted / 146097;
-  const dayOfEra = shifted % 146097;
-  const yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146096) / 365;
-  const dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100);
-  const month = (5 * dayOfYear + 2) / 153;
-  moment.day = <u32>(dayOfYear - (153 * month + 2) / 5) + 1;
-  moment.month = <u32>(month < 10 ? month + 3 : month - 9);
-  moment.year = <u32>(yearOfEra + era * 400) + (moment.month <= 2 ? 1 : 0);
-  return moment;
-}
-
-function join(m: Moment): u64 {
-  const y: u64 = m.month <= 2 ? m.year - 1 : m.year;
-  const month: u64 = m.month <= 2 ? m.month + 9 : m.month - 3;
-  const days = y * 365 + y / 4 - y / 100 + y / 400 + (month * 153 + 2) / 5 + m.day - 1 - 719468;
-  return days * 86400 + m.hour * 3600 + m.minute * 60 + m.second;
+function running(): bool {
+  return dividing() && !(cell(Reg.B) & B_SET);
 }
 
 function encode(value: u32): u32 {
   return cell(Reg.B) & B_BINARY ? value : ((value / 10) << 4) | (value % 10);
 }
 
-function decode(value: u32): u32 {
-  return cell(Reg.B) & B_BINARY ? value : (value >> 4) * 10 + (value & 15);
+function decode(byte: u32): u32 {
+  return cell(Reg.B) & B_BINARY ? byte : (byte >> 4) * 10 + (byte & 15);
 }
 
 function encodeHour(hour: u32): u32 {
   if (cell(Reg.B) & B_24H) return encode(hour);
-  const half = hour % 12 == 0 ? 12 : hour % 12;
-  return encode(half) | (hour >= 12 ? 0x80 : 0);
+  return encode(hour % 12 == 0 ? 12 : hour % 12) | (hour >= 12 ? PM : 0);
 }
 
-function decodeHour(value: u32): u32 {
-  if (cell(Reg.B) & B_24H) return decode(value);
-  return (decode(value & 0x7f) % 12) + (value & 0x80 ? 12 : 0);
+function decodeHour(byte: u32): u32 {
+  if (cell(Reg.B) & B_24H) return decode(byte);
+  return (decode(byte & ~PM) % 12) + (byte & PM ? 12 : 0);
 }
 
 function isTime(n: u32): bool {
-  return n <= Reg.YEAR && n != Reg.SECONDS_ALARM && n != Reg.MINUTES_ALARM && n != Reg.HOURS_ALARM;
+  // Seconds, minutes, hours; weekday to year; the century.
+  return n < Reg.A ? ((0x3d5 >> n) & 1) != 0 : n == Reg.CENTURY;
+}
+
+/** Clocks since the last update. */
+function fraction(now: u64): u64 {
+  return (rtc.base + now) % HZ;
 }
 
 function readTime(n: u32, now: u64): u32 {
-  const m = split(seconds(now));
+  const m = moment.set((rtc.base + now) / HZ);
   switch (n) {
     case Reg.SECONDS:
       return encode(m.second);
@@ -150,7 +132,7 @@ function readTime(n: u32, now: u64): u32 {
     case Reg.HOURS:
       return encodeHour(m.hour);
     case Reg.WEEKDAY:
-      return encode(m.weekday);
+      return encode(((m.days + rtc.weekday) % 7) + 1);
     case Reg.DAY:
       return encode(m.day);
     case Reg.MONTH:
@@ -158,91 +140,104 @@ function readTime(n: u32, now: u64): u32 {
     case Reg.YEAR:
       return encode(m.year % 100);
     default:
-      return encode(m.year / 100);
+      return encode((m.year / 100) % 100);
   }
 }
 
-function writeTime(n: u32, value: u32, now: u64): void {
-  const m = split(seconds(now));
-  const v = decode(value);
-  if (n == Reg.SECONDS) m.second = min(v, 59);
-  else if (n == Reg.MINUTES) m.minute = min(v, 59);
-  else if (n == Reg.HOURS) m.hour = min(decodeHour(value), 23);
-  else if (n == Reg.DAY) m.day = min(max(v, 1), 31);
-  else if (n == Reg.MONTH) m.month = min(max(v, 1), 12);
-  else if (n == Reg.YEAR) m.year = max(m.year - (m.year % 100) + min(v, 99), 1970);
-  else if (n == Reg.CENTURY) m.year = max(min(v, 99) * 100 + (m.year % 100), 1970);
-  const time = join(m);
-  if (isSet()) rtc.frozen = time;
-  else rtc.base = time * HZ - now;
+/** The clock stops: the time goes to the registers, where a guest can set one after the other. */
+function stop(now: u64): void {
+  for (let n: u32 = 0; n < Reg.A; n++) if (isTime(n)) setCmos(n, readTime(n, now));
+  setCmos(Reg.CENTURY, readTime(Reg.CENTURY, now));
 }
 
-/** Whether a second of the day matches the alarm; a byte of C0h and up matches any. */
-function alarmMatches(time: u64): bool {
-  const m = split(time);
-  const s = cell(Reg.SECONDS_ALARM);
-  const mi = cell(Reg.MINUTES_ALARM);
-  const h = cell(Reg.HOURS_ALARM);
-  return (
-    (s >= 0xc0 || decode(s) == m.second) &&
-    (mi >= 0xc0 || decode(mi) == m.minute) &&
-    (h >= 0xc0 || decodeHour(h) == m.hour)
-  );
+/** The clock goes on from what the registers say. The fraction of the second is the divider's. */
+function start(now: u64): void {
+  const m = moment;
+  m.second = min(decode(cell(Reg.SECONDS)), 59);
+  m.minute = min(decode(cell(Reg.MINUTES)), 59);
+  m.hour = min(decodeHour(cell(Reg.HOURS)), 23);
+  m.day = min(max(decode(cell(Reg.DAY)), 1), 31);
+  m.month = min(max(decode(cell(Reg.MONTH)), 1), 12);
+  m.year = min(decode(cell(Reg.CENTURY)), 99) * 100 + min(decode(cell(Reg.YEAR)), 99);
+  rtc.base = m.seconds() * HZ + fraction(now) - now;
+  rtc.weekday = (decode(cell(Reg.WEEKDAY)) + 6 + 7 - (m.days % 7)) % 7;
 }
 
-/** Clocks of a period, 0 when there is none (table 5, "Periodic Interrupt Rate"). */
+function alarmField(n: u32, limit: u32): u32 {
+  const byte = cell(n);
+  if (byte >= ANY) return ANY;
+  const value = n == Reg.HOURS_ALARM ? decodeHour(byte) : decode(byte);
+  const canonical = n == Reg.HOURS_ALARM ? encodeHour(value) : encode(value);
+  return value < limit && canonical == byte ? value : limit;
+}
+
+/** Finds the first second after `now` that matches the alarm: the clock compares at each update. */
+function setAlarm(now: u64): void {
+  rtc.alarm = NEVER;
+  const second = alarmField(Reg.SECONDS_ALARM, 60);
+  const minute = alarmField(Reg.MINUTES_ALARM, 60);
+  const hour = alarmField(Reg.HOURS_ALARM, 24);
+  // A byte that no time ever shows never matches.
+  if (!running() || second == 60 || minute == 60 || hour == 24) return;
+  let t = (rtc.base + now) / HZ + 1;
+  if (second != ANY) t += (second + 60 - <u32>(t % 60)) % 60;
+  const minutes = minute == ANY ? 0 : (minute + 60 - (<u32>(t / 60) % 60)) % 60;
+  t += minutes * 60;
+  const hours = hour == ANY ? 0 : (hour + 24 - (<u32>(t / 3600) % 24)) % 24;
+  t += hours * 3600;
+  // Whoever had to wait starts anew in what matches anything.
+  if (hours != 0 && minute == ANY) t -= ((t / 60) % 60) * 60;
+  if ((hours != 0 || minutes != 0) && second == ANY) t -= t % 60;
+  rtc.alarm = t;
+}
+
+/** Clocks of a period, 0 when there is none (table 5, "Periodic Interrupt Rate and Square Wave Output Frequency"). */
 function period(): u64 {
   const rate = cell(Reg.A) & 15;
-  if (rate == 0 || (cell(Reg.A) & 0x70) != 0x20) return 0;
-  return <u64>1 << (rate <= 2 ? rate + 6 : rate - 1);
+  if (rate == 0 || !dividing()) return 0;
+  return (<u64>1) << (rate <= 2 ? rate + 6 : rate - 1);
 }
 
-/** When the clock next has something to say, at the earliest; ~0 for never. */
-export function nextClockInterrupt(now: u64): u64 {
-  let next = NEVER;
-  const enabled = cell(Reg.B);
+/** When the clock next interrupts; ~0 for never. What it has flagged already needs no waking. */
+export function nextClockInterrupt(): u64 {
+  const now = rtc.seen;
+  const wanted = cell(Reg.B) & ~rtc.flags;
+  const time = rtc.base + now;
   const p = period();
-  if (enabled & B_PERIODIC && p != 0) next = (now / p + 1) * p;
-  if (enabled & (B_UPDATE | B_ALARM) && !isSet()) {
-    const time = rtc.base + now;
-    next = min(next, now + HZ - (time % HZ));
-  }
+  let next = wanted & B_PERIODIC && p != 0 ? now + p - (time % p) : NEVER;
+  if (!running()) return next;
+  if (wanted & B_UPDATE) next = min(next, now + HZ - fraction(now));
+  if (wanted & B_ALARM && rtc.alarm != NEVER) next = min(next, rtc.alarm * HZ - rtc.base);
   return next;
 }
 
 /** Brings the flags up to date. */
 export function updateClock(now: u64): void {
-  const before = rtc.seen;
-  if (now <= before) return;
+  const before = rtc.base + rtc.seen;
+  const time = rtc.base + now;
+  if (now <= rtc.seen) return;
   rtc.seen = now;
   const p = period();
-  if (p != 0 && now / p != before / p) rtc.flags |= B_PERIODIC;
-  if (isSet()) return;
-  const first = (rtc.base + before) / HZ;
-  const last = (rtc.base + now) / HZ;
-  if (first == last) return;
+  if (p != 0 && time / p != before / p) rtc.flags |= B_PERIODIC;
+  if (!running() || time / HZ == before / HZ) return;
   rtc.flags |= B_UPDATE;
-  // Nobody looks at an alarm that is more than a day back.
-  for (let t = max(first + 1, last > 86400 ? last - 86400 : 0); t <= last; t++) {
-    if (!alarmMatches(t)) continue;
-    rtc.flags |= B_ALARM;
-    break;
-  }
+  if (time / HZ < rtc.alarm) return;
+  rtc.flags |= B_ALARM;
+  setAlarm(now);
 }
 
 /** The interrupt line. */
 export function clockLine(): bool {
-  return (rtc.flags & cell(Reg.B) & (B_PERIODIC | B_ALARM | B_UPDATE)) != 0;
+  return (rtc.flags & cell(Reg.B) & B_INTERRUPTS) != 0;
 }
 
 export function readRtc(offset: u32, now: u64): u32 {
   if (offset == 0) return 0xff;
   updateClock(now);
   const n = rtc.index;
-  if (isTime(n) || n == Reg.CENTURY) return readTime(n, now);
   if (n == Reg.A) {
-    const updating = !isSet() && HZ - ((rtc.base + now) % HZ) <= UPDATE;
-    return (cell(Reg.A) & 0x7f) | (updating ? A_UPDATING : 0);
+    const updating = running() && HZ - fraction(now) <= UPDATE;
+    return cell(Reg.A) | (updating ? A_UPDATING : 0);
   }
   if (n == Reg.C) {
     const value = rtc.flags | (clockLine() ? C_ANY : 0);
@@ -250,7 +245,19 @@ export function readRtc(offset: u32, now: u64): u32 {
     return value;
   }
   if (n == Reg.D) return D_VALID;
-  return cell(n);
+  return isTime(n) && running() ? readTime(n, now) : cell(n);
+}
+
+/** Writes A or B, which may stop the clock or start it, or change what the bytes mean. */
+function writeControl(n: u32, value: u32, now: u64): void {
+  const divided = dividing();
+  if (running()) stop(now);
+  // SET inhibits updates and takes their interrupt's enable away.
+  if (n == Reg.A) setCmos(n, value & ~A_UPDATING);
+  else setCmos(n, value & B_SET ? value & ~B_UPDATE : value);
+  // The first update comes half a second after the divider was released.
+  if (dividing() && !divided) rtc.base += HZ / 2 - fraction(now);
+  if (running()) start(now);
 }
 
 export function writeRtc(offset: u32, value: u32, now: u64): void {
@@ -260,21 +267,14 @@ export function writeRtc(offset: u32, value: u32, now: u64): void {
   }
   updateClock(now);
   const n = rtc.index;
-  if (isTime(n) || n == Reg.CENTURY) {
-    writeTime(n, value, now);
-  } else if (n == Reg.B) {
-    const wasSet = isSet();
-    const time = seconds(now);
-    // SET inhibits updates and clears the update interrupt's enable.
-    setCell(Reg.B, value & B_SET ? value & ~B_UPDATE : value);
-    if (isSet()) rtc.frozen = time;
-    else if (wasSet) rtc.base = time * HZ - now;
-  } else if (n != Reg.C && n != Reg.D) {
-    setCell(n, n == Reg.A ? value & 0x7f : value);
+  if (n == Reg.C || n == Reg.D) return;
+  if (n == Reg.A || n == Reg.B) {
+    writeControl(n, value, now);
+  } else {
+    const timed = isTime(n) && running();
+    if (timed) stop(now);
+    setCmos(n, value);
+    if (timed) start(now);
   }
-}
-
-/** A byte of the CMOS memory, for the platform to describe itself. */
-export function setCmos(n: u32, value: u32): void {
-  setCell(n, value);
+  setAlarm(now);
 }

@@ -1,6 +1,7 @@
 /**
- * A 16550A UART (National Semiconductor PC16550D) whose line ends in two byte rings that root empties and fills. It sends
- * as fast as root takes; while the ring is full the transmitter is busy.
+ * A 16550A UART (National Semiconductor PC16550D) whose line ends in two byte rings that root empties and fills: they
+ * are its FIFOs, deeper than the real ones. It sends as fast as root takes; while the ring has no room for a whole FIFO
+ * the transmitter is busy.
  */
 import { CONSOLE_RING } from "../abi/address";
 import {
@@ -24,11 +25,14 @@ namespace Reg {
 
 const IER_RECEIVED: u32 = 1;
 const IER_EMPTY: u32 = 2;
+const IER_LINE: u32 = 4;
 const IER_MODEM: u32 = 8;
 const IIR_NONE: u32 = 1;
 const IIR_MODEM: u32 = 0;
 const IIR_EMPTY: u32 = 2;
 const IIR_RECEIVED: u32 = 4;
+const IIR_LINE: u32 = 6;
+const IIR_TIMEOUT: u32 = 12;
 const IIR_FIFOS: u32 = 0xc0;
 const FCR_ENABLE: u32 = 1;
 const FCR_CLEAR_RECEIVED: u32 = 2;
@@ -41,6 +45,10 @@ const LSR_EMPTY: u32 = 0x60; // THRE and TEMT
 /** The other end is always there: CTS, DSR, DCD. */
 const MSR_PRESENT: u32 = 0xb0;
 const LINE_FEED: u32 = 10;
+const FIFO: u32 = 16;
+/** Receive trigger levels, by bits 7:6 of FCR. */
+const TRIGGERS: u32 = 0x0e080401;
+
 
 @unmanaged
 class Uart {
@@ -56,15 +64,16 @@ class Uart {
   modemChanges: u32;
   /** What the guest sees when the modem outputs loop back. */
   modem: u32;
-  /** The byte that loops back, and whether it waits to be read. */
-  looped: u32;
-  loopedFull: u32;
+  /** What looped back and waits to be read: where it starts in `looped`, how many bytes. */
+  loopStart: u32;
+  loopCount: u32;
   overrun: u32;
   /** Root should empty the ring soon. */
   wantsDrain: u32;
 }
 
 const uart = changetype<Uart>(memory.data(52, 4));
+const looped = memory.data(16);
 const rings = changetype<ConsoleRings>(CONSOLE_RING);
 
 export function resetUart(): void {
@@ -72,25 +81,46 @@ export function resetUart(): void {
   uart.modem = MSR_PRESENT;
 }
 
+function looping(): bool {
+  return (uart.mcr & MCR_LOOP) != 0;
+}
+
+function room(): u32 {
+  return CONSOLE_OUT_SIZE - (rings.outHead - rings.outTail);
+}
+
+/** Whether the guest may send, which to some means as much as the FIFO takes. */
 function canSend(): bool {
-  return rings.outHead - rings.outTail < CONSOLE_OUT_SIZE;
+  return looping() || room() >= FIFO;
 }
 
-function hasData(): bool {
-  return uart.mcr & MCR_LOOP ? uart.loopedFull != 0 : rings.inHead != rings.inTail;
+function received(): u32 {
+  return uart.loopCount + (looping() ? 0 : rings.inHead - rings.inTail);
 }
 
-/** What interrupts, by priority: received data, transmitter empty, modem status. */
+/** What interrupts, by priority (table IV, "Interrupt Control Functions"). */
 function cause(): u32 {
-  if (uart.ier & IER_RECEIVED && hasData()) return IIR_RECEIVED;
-  if (uart.ier & IER_EMPTY && uart.emptyPending && canSend()) return IIR_EMPTY;
-  if (uart.ier & IER_MODEM && uart.modemChanges) return IIR_MODEM;
+  const ier = uart.ier;
+  if (ier & IER_LINE && uart.overrun) return IIR_LINE;
+  if (ier & IER_RECEIVED) {
+    const count = received();
+    // Less than the trigger level interrupts too, when it has waited: here at once.
+    if (count > 0)
+      return uart.fcr && count < ((TRIGGERS >> ((uart.fcr >> 6) * 8)) & 255) ? IIR_TIMEOUT : IIR_RECEIVED;
+  }
+  if (ier & IER_EMPTY && uart.emptyPending && canSend()) return IIR_EMPTY;
+  if (ier & IER_MODEM && uart.modemChanges) return IIR_MODEM;
   return IIR_NONE;
 }
 
-/** The interrupt line. On a PC, OUT2 gates it. */
+/** The interrupt line. On a PC, OUT2 gates it, and looping takes OUT2 away. */
 export function uartLine(): bool {
-  return cause() != IIR_NONE && (uart.mcr & MCR_OUT2) != 0 && !(uart.mcr & MCR_LOOP);
+  return (uart.mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && cause() != IIR_NONE;
+}
+
+/** Whether an interrupt waits for nothing but room in the ring. */
+export function uartWaitsForRoom(): bool {
+  return uart.ier & IER_EMPTY && uart.emptyPending && !canSend();
 }
 
 /** Whether root should take the output now: a line is complete, or the ring is half full. Asked once. */
@@ -101,28 +131,41 @@ export function takeDrainWish(): bool {
 }
 
 function receive(): u32 {
-  if (uart.mcr & MCR_LOOP) {
-    uart.loopedFull = 0;
-    return uart.looped;
+  if (uart.loopCount > 0) {
+    const byte = load<u8>(looped + uart.loopStart);
+    uart.loopStart = (uart.loopStart + 1) % FIFO;
+    uart.loopCount--;
+    return byte;
   }
-  if (rings.inHead == rings.inTail) return 0;
+  if (received() == 0) return 0;
   const byte = load<u8>(CONSOLE_RING + CONSOLE_IN_OFFSET + (rings.inTail & (CONSOLE_IN_SIZE - 1)));
   rings.inTail++;
   return byte;
 }
 
+/** What overruns a FIFO is lost; without FIFOs it takes the place of what was there. */
+function loopBack(byte: u32): void {
+  const depth: u32 = uart.fcr ? FIFO : 1;
+  if (uart.loopCount >= depth) {
+    uart.overrun = 1;
+    if (uart.fcr) return;
+    uart.loopCount = 0;
+  }
+  store<u8>(looped + ((uart.loopStart + uart.loopCount) % FIFO), <u8>byte);
+  uart.loopCount++;
+}
+
 function send(byte: u32): void {
   uart.emptyPending = 1;
-  if (uart.mcr & MCR_LOOP) {
-    if (uart.loopedFull) uart.overrun = 1;
-    uart.looped = byte;
-    uart.loopedFull = 1;
+  if (looping()) {
+    loopBack(byte);
     return;
   }
-  if (!canSend()) return; // written to a busy transmitter: lost, as on the wire
+  const left = room();
+  if (left == 0) return; // written to a busy transmitter: lost, as on the wire
   store<u8>(CONSOLE_RING + CONSOLE_OUT_OFFSET + (rings.outHead & (CONSOLE_OUT_SIZE - 1)), <u8>byte);
   rings.outHead++;
-  if (byte == LINE_FEED || rings.outHead - rings.outTail >= CONSOLE_OUT_SIZE / 2) uart.wantsDrain = 1;
+  if (byte == LINE_FEED || left <= CONSOLE_OUT_SIZE / 2) uart.wantsDrain = 1;
 }
 
 export function readUart(offset: u32): u32 {
@@ -134,16 +177,18 @@ export function readUart(offset: u32): u32 {
     case Reg.IIR_FCR: {
       const why = cause();
       if (why == IIR_EMPTY) uart.emptyPending = 0;
-      return why | (uart.fcr & FCR_ENABLE ? IIR_FIFOS : 0);
+      return why | (uart.fcr ? IIR_FIFOS : 0);
     }
     case Reg.LCR:
       return uart.lcr;
     case Reg.MCR:
       return uart.mcr;
     case Reg.LSR: {
-      const status = (hasData() ? LSR_DATA : 0) | (uart.overrun ? LSR_OVERRUN : 0) | (canSend() ? LSR_EMPTY : 0);
+      const ready = canSend();
+      if (!ready) uart.wantsDrain = 1;
+      const status =
+        (received() > 0 ? LSR_DATA : 0) | (uart.overrun ? LSR_OVERRUN : 0) | (ready ? LSR_EMPTY : 0);
       uart.overrun = 0;
-      if (!canSend()) uart.wantsDrain = 1;
       return status;
     }
     case Reg.MSR: {
@@ -156,10 +201,20 @@ export function readUart(offset: u32): u32 {
   }
 }
 
+/** FIFO control: without the enable bit the others are not taken, and its change clears the FIFOs. */
+function writeFifoControl(value: u32): void {
+  const fcr = value & FCR_ENABLE ? value & ~FCR_CLEAR_RECEIVED : 0;
+  if ((fcr ^ uart.fcr) & FCR_ENABLE || (fcr && value & FCR_CLEAR_RECEIVED)) {
+    uart.loopCount = 0;
+    rings.inTail = rings.inHead;
+  }
+  uart.fcr = fcr;
+}
+
 /** In loop mode the modem outputs DTR, RTS, OUT1, OUT2 are the inputs DSR, CTS, RI, DCD. */
 function updateModem(): void {
   const m = uart.mcr;
-  const now = m & MCR_LOOP ? ((m & 1) << 5) | ((m & 2) << 3) | ((m & 4) << 4) | ((m & 8) << 4) : MSR_PRESENT;
+  const now = looping() ? ((m & 1) << 5) | ((m & 2) << 3) | ((m & 4) << 4) | ((m & 8) << 4) : MSR_PRESENT;
   const changed = now ^ uart.modem;
   // A change of RI counts when it goes away.
   uart.modemChanges |= ((changed >> 4) & 0xb) | ((uart.modem & ~now & 0x40) >> 4);
@@ -182,8 +237,7 @@ export function writeUart(offset: u32, value: u32): void {
       }
       break;
     case Reg.IIR_FCR:
-      uart.fcr = value & FCR_ENABLE;
-      if (value & FCR_CLEAR_RECEIVED) uart.loopedFull = 0;
+      writeFifoControl(value);
       break;
     case Reg.LCR:
       uart.lcr = value;

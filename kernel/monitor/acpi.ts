@@ -4,7 +4,8 @@
  */
 import { SLEEP_OFF } from "../device/acpipm";
 import * as guest from "../machine/guest";
-import { PM_BASE, RESET_PORT, RESET_VALUE, SCI_IRQ } from "./platform";
+import { PM_BASE, RESET_PORT, RESET_VALUE } from "./platform";
+import { SCI_IRQ } from "./wiring";
 
 const RSDP: u64 = 0;
 const XSDT: u64 = 0x40;
@@ -16,8 +17,8 @@ const FADT_LENGTH: u32 = 276;
 
 /** IAPC_BOOT_ARCH: legacy devices are there, VGA is not, the keyboard controller is not. */
 const BOOT_ARCH: u32 = 0x0005;
-/** WBINVD works; no fixed power and sleep buttons, no fixed RTC wake; 32-bit timer; reset register; headless. */
-const FLAGS: u32 = 0x1 | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 12);
+/** WBINVD and C1 work; no fixed power and sleep buttons, no fixed RTC wake; 32-bit timer; reset register; headless. */
+const FLAGS: u32 = 0x1 | (1 << 2) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 12);
 
 /** AML: Name (_S5_, Package () { SLEEP_OFF, SLEEP_OFF, 0, 0 }) */
 const S5: StaticArray<u8> = [0x08, 0x5f, 0x53, 0x35, 0x5f, 0x12, 0x08, 0x04, 0x0a, 5, 0x0a, 5, 0x00, 0x00];
@@ -46,6 +47,14 @@ function checksum(start: u64, length: u32, at: u64): void {
   guest.store8(at, (0x100 - (sum & 0xff)) & 0xff);
 }
 
+/** A generic address (5.2.3.2) of so many bytes in I/O space, to be accessed at once. */
+function ioRegister(at: u64, bytes: u32, port: u32): void {
+  guest.store8(at, 1);
+  guest.store8(at + 1, bytes * 8);
+  guest.store8(at + 3, bytes == 4 ? 3 : bytes);
+  guest.store64(at + 4, port);
+}
+
 function writeFadt(base: u64): void {
   const t = base + FADT;
   header(t, "FACP", FADT_LENGTH, 6);
@@ -63,12 +72,15 @@ function writeFadt(base: u64): void {
   guest.store8(t + 108, 0x32); // the RTC's century
   guest.store16(t + 109, BOOT_ARCH);
   guest.store32(t + 112, FLAGS);
-  guest.store8(t + 116, 1); // reset register: I/O space, 8 bits, byte access
-  guest.store8(t + 117, 8);
-  guest.store8(t + 119, 1);
-  guest.store64(t + 120, RESET_PORT);
+  ioRegister(t + 116, 1, RESET_PORT);
   guest.store8(t + 128, RESET_VALUE);
+  guest.store8(t + 131, 4); // minor version
   guest.store64(t + 140, base + DSDT);
+  // The same again as generic addresses; the event block's two halves are accessed 16 bits at a time.
+  ioRegister(t + 148, 4, PM_BASE);
+  ioRegister(t + 172, 2, PM_BASE + 4);
+  ioRegister(t + 208, 4, PM_BASE + 8);
+  guest.store8(t + 151, 2);
   checksum(t, FADT_LENGTH, t + 9);
 }
 

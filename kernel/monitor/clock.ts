@@ -1,8 +1,7 @@
-/** Time of the platform: counts since the VM's start in each device's own unit, from the host's TSC. */
+/** Time of the platform: counts since the VM's start in each device's own unit, from the host's TSC and back. */
 import { VM_INFO } from "../abi/address";
 import { VmInfo } from "../abi/vminfo";
-import { mulDiv } from "../lib/scale";
-import { tsc } from "../machine/time";
+import { mulDiv, mulDivUp } from "../lib/scale";
 
 const PIT_HZ: u64 = 1193182;
 const PM_HZ: u64 = 3579545;
@@ -11,23 +10,24 @@ const NEVER: u64 = ~(<u64>0);
 
 const info = changetype<VmInfo>(VM_INFO);
 
-function count(hz: u64): u64 {
-  return mulDiv(tsc() - info.tscBase, hz, info.tscHz);
+/** What a clock of `hz` has counted at TSC value `t`. */
+function count(t: u64, hz: u64): u64 {
+  return mulDiv(t - info.tscBase, hz, info.tscHz);
 }
 
-export function pitNow(): u64 {
-  return count(PIT_HZ);
+export function pitCount(t: u64): u64 {
+  return count(t, PIT_HZ);
 }
-export function pmNow(): u64 {
-  return count(PM_HZ);
+export function pmCount(t: u64): u64 {
+  return count(t, PM_HZ);
 }
-export function rtcNow(): u64 {
-  return count(RTC_HZ);
+export function rtcCount(t: u64): u64 {
+  return count(t, RTC_HZ);
 }
 
-/** The TSC value at which a count of `hz` is reached, rounded up; ~0 for never. */
+/** The first TSC value at which `value` has been counted; ~0 for never. */
 function at(value: u64, hz: u64): u64 {
-  return value == NEVER ? NEVER : info.tscBase + mulDiv(value, info.tscHz, hz) + 1;
+  return value == NEVER ? NEVER : info.tscBase + mulDivUp(value, info.tscHz, hz);
 }
 
 export function pitAt(value: u64): u64 {
@@ -38,4 +38,9 @@ export function pmAt(value: u64): u64 {
 }
 export function rtcAt(value: u64): u64 {
   return at(value, RTC_HZ);
+}
+
+/** About a millisecond after `t`. */
+export function soon(t: u64): u64 {
+  return t + (info.tscHz >> 10);
 }

@@ -63,6 +63,8 @@ namespace Zero {
 const MAGIC: u32 = 0x53726448; // "HdrS"
 const VERSION_MIN: u32 = 0x20c;
 const XLF_KERNEL_64: u32 = 1;
+const XLF_CAN_BE_LOADED_ABOVE_4G: u32 = 2;
+const ALIGNMENT_MAX: u64 = 1 << 30;
 const UNDEFINED_LOADER: u32 = 0xff;
 const VID_NORMAL: u32 = 0xffff;
 const ENTRY_64: u64 = 0x200;
@@ -70,6 +72,7 @@ const PIECE: u64 = 0x80000;
 
 const RAM: u32 = 1;
 const ACPI_RECLAIMABLE: u32 = 3;
+
 
 @unmanaged
 class Load {
@@ -128,19 +131,24 @@ function prepare(): u32 {
     return LoadError.NotBzImage;
   }
   if (guest.load16(file + Header.VERSION) < VERSION_MIN) return LoadError.TooOld;
-  if (!(guest.load16(file + Header.XLOADFLAGS) & XLF_KERNEL_64)) return LoadError.No64BitEntry;
+  const flags = guest.load16(file + Header.XLOADFLAGS);
+  if (!(flags & XLF_KERNEL_64)) return LoadError.No64BitEntry;
   const sectors = guest.load8(file + Header.SETUP_SECTS);
   const setup = (<u64>(sectors == 0 ? 4 : sectors) + 1) * 512;
   const system = <u64>guest.load32(file + Header.SYSSIZE) * 16;
-  if (setup + ENTRY_64 > size || setup + system > size + 15) return LoadError.Truncated;
+  // SYSSIZE counts whole paragraphs, of which the file may lack the end.
+  if (setup + ENTRY_64 >= size || setup + system > size + 15) return LoadError.Truncated;
   const kernelSize = size - setup;
+  const alignment = <u64>guest.load32(file + Header.KERNEL_ALIGNMENT);
+  const relocatable = guest.load8(file + Header.RELOCATABLE) != 0;
+  if (relocatable && (popcnt(alignment) != 1 || alignment > ALIGNMENT_MAX)) return LoadError.NotBzImage;
 
   const needed = max<u64>(guest.load32(file + Header.INIT_SIZE), kernelSize);
-  const at = placeKernel(file, needed);
+  const at = placeKernel(guest.load64(file + Header.PREF_ADDRESS), needed, relocatable ? alignment : 0);
   if (at == 0) return LoadError.MemoryTooSmall;
-  if (info.initrdSize > 0 && info.initrdAddress + info.initrdSize - 1 > guest.load32(file + Header.INITRD_ADDR_MAX)) {
-    return LoadError.InitrdTooHigh;
-  }
+  // A kernel that can be above 4 GiB takes its initrd from anywhere.
+  const limit: u64 = flags & XLF_CAN_BE_LOADED_ABOVE_4G ? GIB4 : guest.load32(file + Header.INITRD_ADDR_MAX);
+  if (info.initrdSize > 0 && info.initrdAddress + info.initrdSize - 1 > limit) return LoadError.InitrdTooHigh;
   if (info.commandLineLength > guest.load32(file + Header.CMDLINE_SIZE)) return LoadError.CommandLineTooLong;
   state.to = at;
   state.from = file + setup;
@@ -151,16 +159,15 @@ function prepare(): u32 {
   return LoadError.None;
 }
 
-/** The preferred address, or the first aligned one above 1 MiB; 0 when `needed` bytes there meet the initrd or RAM's end. */
-function placeKernel(file: u64, needed: u64): u64 {
+/**
+ * `preferred`, or the first aligned address above 1 MiB if there is an alignment; 0 when `needed` bytes there meet the
+ * initrd or RAM's end.
+ */
+function placeKernel(preferred: u64, needed: u64, alignment: u64): u64 {
   const end = info.initrdSize > 0 ? info.initrdAddress : info.ramLow;
-  let at = guest.load64(file + Header.PREF_ADDRESS);
-  if (fits(at, needed, end)) return at;
-  if (!guest.load8(file + Header.RELOCATABLE)) return 0;
-  const alignment = <u64>guest.load32(file + Header.KERNEL_ALIGNMENT);
-  if (alignment == 0 || alignment & (alignment - 1) || alignment > 1 << 30) return 0;
-  at = alignUp(MIB, alignment);
-  return fits(at, needed, end) ? at : 0;
+  if (fits(preferred, needed, end)) return preferred;
+  const lowest = alignment ? alignUp(MIB, alignment) : 0;
+  return fits(lowest, needed, end) ? lowest : 0;
 }
 
 function fits(at: u64, needed: u64, end: u64): bool {
@@ -170,7 +177,10 @@ function fits(at: u64, needed: u64, end: u64): bool {
 function writeZeroPage(file: u64): void {
   guest.fill(ZERO_PAGE, 0, 4096);
   // The header ends where the byte at 201h says: the short jump over it.
-  const length = min<u64>(<u64>guest.load8(file + Header.JUMP + 1) + Header.MAGIC - Header.START, 0x290 - Header.START);
+  const length = min<u64>(
+    <u64>guest.load8(file + Header.JUMP + 1) + Header.MAGIC - Header.START,
+    0x290 - Header.START,
+  );
   guest.move(ZERO_PAGE + Header.START, file + Header.START, length);
   guest.store16(ZERO_PAGE + Header.VID_MODE, VID_NORMAL);
   guest.store8(ZERO_PAGE + Header.TYPE_OF_LOADER, UNDEFINED_LOADER);
@@ -204,7 +214,8 @@ function writeTables(): void {
   guest.store64(GDT + 0x18, 0x00cf93000000ffff);
   guest.fill(PAGE_TABLES, 0, 6 * 4096);
   guest.store64(PAGE_TABLES, (PAGE_TABLES + 0x1000) | 3);
-  for (let i: u64 = 0; i < 4; i++) guest.store64(PAGE_TABLES + 0x1000 + i * 8, (PAGE_TABLES + 0x2000 + i * 0x1000) | 3);
+  for (let i: u64 = 0; i < 4; i++)
+    guest.store64(PAGE_TABLES + 0x1000 + i * 8, (PAGE_TABLES + 0x2000 + i * 0x1000) | 3);
   for (let i: u64 = 0; i < 2048; i++) guest.store64(PAGE_TABLES + 0x2000 + i * 8, (i << 21) | 0x83);
 }
 

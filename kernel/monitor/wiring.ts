@@ -1,0 +1,79 @@
+/** The PC's wires: which device's line goes to which input of the interrupt controller, and when something is due. */
+import { nextPmInterrupt, pmLine, updatePm } from "../device/acpipm";
+import { setLine } from "../device/pic8259";
+import { Edge, nextTimerInterrupt, takeTimerInterrupt, writePit } from "../device/pit8254";
+import { clockLine, nextClockInterrupt, updateClock } from "../device/rtc146818";
+import { uartLine, uartWaitsForRoom } from "../device/uart16550";
+import { deadline, tsc } from "../machine/time";
+import { Vcpu } from "../vcpu/vcpu";
+import { pitAt, pitCount, pmAt, pmCount, rtcAt, rtcCount, soon } from "./clock";
+import { updateOutput } from "./deliver";
+
+const TIMER_IRQ: u32 = 0;
+const UART_IRQ: u32 = 4;
+const RTC_IRQ: u32 = 8;
+export const SCI_IRQ: u32 = 9;
+
+export function wireUart(): void {
+  setLine(UART_IRQ, uartLine());
+}
+
+export function wireClock(): void {
+  setLine(RTC_IRQ, clockLine());
+}
+
+export function wirePm(): void {
+  setLine(SCI_IRQ, pmLine());
+}
+
+function timerEdge(rises: bool): void {
+  setLine(TIMER_IRQ, false);
+  if (rises) setLine(TIMER_IRQ, true);
+}
+
+/**
+ * Of the timer's output only the rises are passed on, and the falls that a guest itself causes: a tick waits for a
+ * guest that does not run, even when the next half period has begun.
+ */
+function pollTimer(now: u64): void {
+  if (takeTimerInterrupt(now)) timerEdge(true);
+}
+
+/** The guest programs the timer. */
+export function programTimer(offset: u32, value: u32, t: u64): void {
+  const now = pitCount(t);
+  pollTimer(now);
+  const edge = writePit(offset, value, now);
+  if (edge != Edge.None) timerEdge(edge == Edge.Rise);
+  arm();
+}
+
+/** Brings every device up to the present: after root had the CPU, time has passed and input may have come. */
+export function poll(v: Vcpu): void {
+  const t = tsc();
+  pollTimer(pitCount(t));
+  updateClock(rtcCount(t));
+  updatePm(pmCount(t));
+  wireUart();
+  wireClock();
+  wirePm();
+  updateOutput(v);
+  arm();
+}
+
+/**
+ * TSC value of the next event; ~0 for none. It has passed if the event came after the devices were last brought up to
+ * the present, and only then.
+ */
+export function nextEvent(): u64 {
+  const room = uartWaitsForRoom() ? soon(tsc()) : ~(<u64>0);
+  return min(
+    min(room, pitAt(nextTimerInterrupt())),
+    min(rtcAt(nextClockInterrupt()), pmAt(nextPmInterrupt())),
+  );
+}
+
+/** Something may be due at another time than before. */
+export function arm(): void {
+  deadline(nextEvent());
+}

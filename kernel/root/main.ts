@@ -51,7 +51,7 @@ function openConsole(): void {
     const u = uart(options.guestConsole);
     u.open(comPort(options.guestConsole), comIrq(options.guestConsole), options.baud);
   }
-  screen.open(options.vga != 0);
+  screen.open(options.vga);
 }
 
 /** Uses a UART's interrupt if the machine routes it; else the timer's tick serves it. */

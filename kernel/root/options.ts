@@ -16,7 +16,9 @@ class Options {
   console: u32;
   guestConsole: u32;
   baud: u32;
-  vga: u32;
+  vga: bool;
+  /** The command line has a console=, so the default does not count. */
+  consoleGiven: bool;
   level: u32;
   panic: u32;
   /** Whether a guest's reset restarts it. */
@@ -121,9 +123,10 @@ export function nextWord(at: usize, end: usize, word: Word): usize {
 
 function defaults(): void {
   options.console = 0;
+  options.consoleGiven = false;
   options.guestConsole = 0;
   options.baud = 115200;
-  options.vga = 0;
+  options.vga = false;
   options.level = 2;
   options.panic = PanicAction.Halt;
   options.reboot = 1;
@@ -133,7 +136,7 @@ function defaults(): void {
   options.watchdog = 20;
 }
 
-/** com1, com2 (with ",baud" or without), vga or none. */
+/** com1, com2 (with ",baud" or without), vga or none; the log may go to a UART and to the screen. */
 function consoleOption(word: Word, guest: bool): bool {
   let value = NONE;
   let length: u32 = word.length - word.valueStart();
@@ -147,10 +150,14 @@ function consoleOption(word: Word, guest: bool): bool {
   const from = word.start + word.valueStart();
   if (length == 4 && load<u32>(from) == 0x316d6f63) value = 0;
   else if (length == 4 && load<u32>(from) == 0x326d6f63) value = 1;
-  else if (!guest && word.hasValue("vga")) options.vga = 1;
-  else if (!word.hasValue("none")) return false;
-  if (guest) options.guestConsole = value;
-  else options.console = value;
+  else if (!word.hasValue("none") && (guest || !word.hasValue("vga"))) return false;
+  if (guest) {
+    options.guestConsole = value;
+    return true;
+  }
+  if (word.hasValue("vga")) options.vga = true;
+  if (!options.consoleGiven || !word.hasValue("vga")) options.console = value;
+  options.consoleGiven = true;
   return true;
 }
 

@@ -6,14 +6,21 @@ const COLUMNS: u32 = 80;
 const ROWS: u32 = 25;
 const ATTRIBUTE: u32 = 0x0700;
 
+function clear(row: u32): void {
+  for (let x: u32 = 0; x < COLUMNS; x++) store16(BASE + (row * COLUMNS + x) * 2, ATTRIBUTE | 32);
+}
+
 @unmanaged
 class Screen {
   enabled: bool;
   row: u32;
   column: u32;
 
+  /** Takes the screen over, and clears it of what firmware and boot loader have left. */
   open(enabled: bool): void {
     this.enabled = enabled;
+    if (!enabled) return;
+    for (let row: u32 = 0; row < ROWS; row++) clear(row);
   }
 
   put(byte: u32): void {
@@ -33,7 +40,7 @@ class Screen {
     if (this.row == ROWS) {
       copy(BASE, BASE + COLUMNS * 2, COLUMNS * (ROWS - 1) * 2);
       this.row = ROWS - 1;
-      for (let x: u32 = 0; x < COLUMNS; x++) store16(BASE + (this.row * COLUMNS + x) * 2, ATTRIBUTE | 32);
+      clear(this.row);
     }
   }
 }

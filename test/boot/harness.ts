@@ -37,6 +37,8 @@ export interface Outcome {
   /** What the guests printed. */
   console: string;
   ticks?: bigint;
+  /** The text screen at the end. */
+  screen: string;
 }
 
 export function builtFile(name: string): string {
@@ -114,8 +116,9 @@ export async function bootImage(options: BootOptions): Promise<Outcome> {
     const trouble = await Promise.race([halted, late, machine.ended.then((end) => end.detail)]);
     if (trouble !== undefined) throw new Error(`${trouble}; the log ends with\n${log.slice(-20).join("\n")}`);
     const ticks = await machine.ticks();
+    const screen = await machine.screenshot();
     await machine.stop();
-    return { log, console, ...(ticks === undefined ? {} : { ticks }) };
+    return { log, console, screen, ...(ticks === undefined ? {} : { ticks }) };
   } finally {
     directory.remove();
   }

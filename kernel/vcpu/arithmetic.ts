@@ -69,7 +69,7 @@ function multiply(v: Vcpu, a: u64, b: u64, size: u32): u64 {
 /** BT and its kin: only CF changes. */
 function testBit(v: Vcpu, op: u32, a: u64, n: u64): u64 {
   v.rflags = (v.rflags & ~Rflags.CF) | ((a >> n) & 1);
-  const bit = <u64>1 << n;
+  const bit = (<u64>1) << n;
   if (op == Op.Bts) return a | bit;
   if (op == Op.Btr) return a & ~bit;
   return a ^ bit;
@@ -114,7 +114,8 @@ export function arithmetic(v: Vcpu, op: u32): bool {
   // A bit number in a register reaches beyond the operand in memory.
   if (op >= Op.Bt && op <= Op.Btc && i.form == Form.RmReg) {
     const bits: u64 = size * 8;
-    i.address = (i.address + (<u64>(<i64>(signExtend(other, size) & ~(bits - 1)) >> 3))) & mask(i.addressSize);
+    i.address =
+      (i.address + <u64>((<i64>(signExtend(other, size) & ~(bits - 1))) >> 3)) & mask(i.addressSize);
   }
   if (!openRm(v, size, toRegister || readOnly ? 0 : Access.Write)) return false;
   const rm = loadRm(v, size);

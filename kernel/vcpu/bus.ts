@@ -33,6 +33,6 @@ export function storePhysical(v: Vcpu, gpa: u64, size: u32, value: u64): void {
   } else if (size == 2) {
     guest.store16(gpa, <u32>value);
   } else {
-    for (; size; size--, value >>= 8) guest.store8(gpa++, <u32>value & 0xff);
+    for (; size; size--, value >>= 8) guest.store8(gpa++, (<u32>value) & 0xff);
   }
 }

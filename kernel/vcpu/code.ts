@@ -15,6 +15,7 @@ export namespace Prefix {
 /** Values of Instruction.base beside a general register's number. */
 export const NO_BASE: u32 = 16;
 
+
 @unmanaged
 export class Instruction extends CodeBytes {
   /** Nonzero: a byte could not be fetched, and the fault is queued. */

@@ -37,7 +37,7 @@ function compareExchange(v: Vcpu): bool {
     return false;
   }
   if (!linearAddress(v, i.segment, i.address, half * 2, Access.Write)) return false;
-  if (half == 8 && <u32>i.linear & 15) {
+  if (half == 8 && (<u32>i.linear) & 15) {
     raiseGp(v);
     return false;
   }
@@ -68,9 +68,10 @@ function compareExchange(v: Vcpu): bool {
 function execute(v: Vcpu): bool {
   const i = v.code;
   const op = i.operation;
-  if (op == Op.None) return false;
   if (op == Op.Undefined || (i.prefixes & Prefix.Lock && !isLockable(i))) {
     raiseUd(v);
+  } else if (op == Op.None) {
+    return false;
   } else if (op >= Op.Push && op <= Op.Ret) {
     stack(v, op);
   } else if (op == Op.String) {

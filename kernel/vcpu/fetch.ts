@@ -23,7 +23,7 @@ export function nextByte(v: Vcpu): u32 {
     return 0;
   }
   if (!linearAddress(v, Seg.CS, v.rip + n, 1, Access.Execute)) return 0;
-  if (n == 0 || (<u32>i.linear & 4095) == 0) i.gpa = translate(v, i.linear, Access.Execute);
+  if (n == 0 || ((<u32>i.linear) & 4095) == 0) i.gpa = translate(v, i.linear, Access.Execute);
   else i.gpa++;
   if (i.gpa == FAULT) return 0;
   const value = <u32>loadPhysical(v, i.gpa, 1);
@@ -36,7 +36,7 @@ export function nextByte(v: Vcpu): u32 {
 /** The next 1 to 8 bytes as a number, sign-extended. */
 export function nextNumber(v: Vcpu, bytes: u32): u64 {
   let value: u64 = 0;
-  for (let n: u32 = 0; n < bytes; n++) value |= <u64>nextByte(v) << (n * 8);
+  for (let n: u32 = 0; n < bytes; n++) value |= (<u64>nextByte(v)) << (n * 8);
   const unused = 64 - bytes * 8;
-  return <u64>((<i64>value << unused) >> unused);
+  return <u64>(((<i64>value) << unused) >> unused);
 }

@@ -12,7 +12,7 @@ import { FAULT, translate } from "./walk";
 export function open(v: Vcpu, segment: u32, offset: u64, size: u32, access: u32): bool {
   if (!linearAddress(v, segment, offset, size, access)) return false;
   const i = v.code;
-  i.first = min(size, 4096 - (<u32>i.linear & 4095));
+  i.first = min(size, 4096 - ((<u32>i.linear) & 4095));
   i.gpa = translate(v, i.linear, access);
   if (i.gpa == FAULT) return false;
   if (i.first == size) return true;

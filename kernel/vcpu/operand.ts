@@ -18,7 +18,7 @@ export function mask(size: u32): u64 {
 
 export function signExtend(value: u64, size: u32): u64 {
   const unused = 64 - size * 8;
-  return <u64>((<i64>value << unused) >> unused);
+  return <u64>(((<i64>value) << unused) >> unused);
 }
 
 /** Without REX, byte registers 4 to 7 are AH, CH, DH and BH. */

@@ -6,7 +6,7 @@ import { ACCESSIBLE, CODE, EXPAND_DOWN, Seg, Segment, System } from "./system";
 import { Access, Vcpu } from "./vcpu";
 
 function isCanonical(linear: u64): bool {
-  return <u64>((<i64>linear << 16) >> 16) == linear;
+  return <u64>(((<i64>linear) << 16) >> 16) == linear;
 }
 
 /** Type and limit (SDM Vol. 3A 5.3, Limit Checking; 5.5, Type Checking). Real mode does not check for writes to code. */
@@ -47,7 +47,7 @@ export function linearAddress(v: Vcpu, n: u32, offset: u64, size: u32, access: u
   }
   // #AC (SDM Vol. 3A 6.15, Interrupt 17)
   const checked = (s.cr0 & Cr0.AM) != 0 && (v.rflags & Rflags.AC) != 0 && s.cpl == 3;
-  if (checked && <u32>linear & (size - 1)) {
+  if (checked && (<u32>linear) & (size - 1)) {
     queueException(v, Vector.AC, true, 0);
     return false;
   }

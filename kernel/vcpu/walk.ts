@@ -67,7 +67,7 @@ function reserved(s: System, e: u64, level: u32, leaf: bool, shift: u32): u64 {
   if (!(s.efer & Efer.NXE)) bits |= Entry.XD;
   if (!leaf) bits |= Entry.PS;
   // Bit 12 of a large page's entry is part of its memory type.
-  else if (level > 0) bits |= ((<u64>1 << shift) - 1) & ~(<u64>0x1fff);
+  else if (level > 0) bits |= (((<u64>1) << shift) - 1) & ~(<u64>0x1fff);
   return e & bits;
 }
 
@@ -99,7 +99,7 @@ export function translate(v: Vcpu, linear: u64, access: u32): u64 {
   let level: u32 = s.efer & Efer.LMA ? 4 : 2;
   let entry = s.cr3;
   if (s.usesPdptes) {
-    entry = s.pdpte(<u32>(linear >> 30) & 3);
+    entry = s.pdpte((<u32>(linear >> 30)) & 3);
     if (!(entry & Entry.P)) return fault(v, linear, access, 0);
   }
   let rights = Entry.RW | Entry.US;
@@ -120,8 +120,8 @@ export function translate(v: Vcpu, linear: u64, access: u32): u64 {
     const marks = leaf && access & Access.Write ? Entry.A | Entry.D : Entry.A;
     if ((entry & marks) != marks && !replace32(at, <u32>entry, <u32>(entry | marks))) return FAULT;
     if (!leaf) continue;
-    const offset = linear & ((<u64>1 << shift) - 1);
+    const offset = linear & (((<u64>1) << shift) - 1);
     const high = wide || level == 0 ? 0 : (entry & PSE36) << 19;
-    return (entry & frame & ~((<u64>1 << shift) - 1)) | high | offset;
+    return (entry & frame & ~(((<u64>1) << shift) - 1)) | high | offset;
   }
 }

@@ -9,7 +9,12 @@ import { DF, Random, STATUS, randomCase, type RandomCase } from "./oracle/random
 const PAGES = [0x500000, 0x503000];
 
 function guestOf(bits: 32 | 64): CodeGuest {
-  const guest = new CodeGuest({ size: bits, paging: bits === 64 ? "4-level" : "32-bit", rip: CODE, code: 0x400000n });
+  const guest = new CodeGuest({
+    size: bits,
+    paging: bits === 64 ? "4-level" : "32-bit",
+    rip: CODE,
+    code: 0x400000n,
+  });
   PAGES.forEach((gpa, n) => guest.tables!.map(DATA + BigInt(n * 4096), BigInt(gpa)));
   return guest;
 }
@@ -29,7 +34,9 @@ function emulate(guest: CodeGuest, test: Case): Next {
 }
 
 function memoryOf(guest: CodeGuest): Uint8Array {
-  return Buffer.concat(PARTS.map(({ gpa, from, to }) => guest.machine.ram.bytes.subarray(gpa, gpa + to - from)));
+  return Buffer.concat(
+    PARTS.map(({ gpa, from, to }) => guest.machine.ram.bytes.subarray(gpa, gpa + to - from)),
+  );
 }
 
 const SIGILL = 4;
@@ -38,7 +45,10 @@ for (const bits of [64, 32] as const) {
   test(`${bits}-bit instructions do what they do on this machine's CPU`, () => {
     const random = new Random(bits * 7919);
     const chosen: RandomCase[] = Array.from({ length: 20_000 }, () => randomCase(random, bits));
-    const codes = assemble(bits, chosen.map((c) => c.text));
+    const codes = assemble(
+      bits,
+      chosen.map((c) => c.text),
+    );
     const cases: Case[] = chosen.map((c, n) => ({ ...c, bits, code: codes[n]! }));
     const outcomes = execute(cases);
     const guest = guestOf(bits);
@@ -52,7 +62,9 @@ for (const bits of [64, 32] as const) {
       const mask = (STATUS | DF) & ~undefinedFlags;
       const complain = (what: string) => {
         const state = cases[n]!.registers.map((value, r) => `${Gpr[r]}=${value.toString(16)}`).join(" ");
-        wrong.push(`${text} (${Buffer.from(codes[n]!).toString("hex")}): ${what}; flags ${cases[n]!.flags.toString(16)} ${state}`);
+        wrong.push(
+          `${text} (${Buffer.from(codes[n]!).toString("hex")}): ${what}; flags ${cases[n]!.flags.toString(16)} ${state}`,
+        );
       };
       compared++;
       if (next !== Next.Resume) return complain("the VM stopped");
@@ -64,10 +76,13 @@ for (const bits of [64, 32] as const) {
       if (guest.moved !== BigInt(codes[n]!.length)) return complain(`RIP moved ${guest.moved}`);
       expected.registers.forEach((value, r) => {
         const got = BigInt.asUintN(bits, guest.get(r as Gpr));
-        if (got !== BigInt.asUintN(bits, value)) complain(`${Gpr[r]} is ${got.toString(16)}, not ${value.toString(16)}`);
+        if (got !== BigInt.asUintN(bits, value))
+          complain(`${Gpr[r]} is ${got.toString(16)}, not ${value.toString(16)}`);
       });
       if ((guest.flags ^ expected.flags) & mask) {
-        complain(`flags are ${(guest.flags & mask).toString(16)}, not ${(expected.flags & mask).toString(16)}`);
+        complain(
+          `flags are ${(guest.flags & mask).toString(16)}, not ${(expected.flags & mask).toString(16)}`,
+        );
       }
       if (Buffer.compare(memoryOf(guest), expected.memory)) complain("memory differs");
     });

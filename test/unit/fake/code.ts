@@ -76,7 +76,8 @@ export class CodeGuest {
   /** What MOV to CR3 does under PAE paging. */
   loadPdptes(): void {
     if (this.tables?.mode !== "PAE") return;
-    for (let i = 0; i < 4; i++) this.cpu.set(Field.PDPTE0 + i * 2, this.machine.ram.load(BigInt(TABLES + i * 8), 8));
+    for (let i = 0; i < 4; i++)
+      this.cpu.set(Field.PDPTE0 + i * 2, this.machine.ram.load(BigInt(TABLES + i * 8), 8));
   }
 
   /** Puts the bytes at RIP. */
@@ -110,7 +111,10 @@ export class CodeGuest {
 
   /** How many bytes of instruction the monitor looked at last. */
   get length(): number {
-    return this.machine.memory.getUint32(this.machine.vcpu + abi("INSTRUCTION_OFFSET") + abi("CODEBYTES_LENGTH"), true);
+    return this.machine.memory.getUint32(
+      this.machine.vcpu + abi("INSTRUCTION_OFFSET") + abi("CODEBYTES_LENGTH"),
+      true,
+    );
   }
 
   /** Bytes that RIP has moved since put(). */

@@ -13,12 +13,22 @@ export function assemble(bits: 16 | 32 | 64, instructions: string[]): Uint8Array
     // A table of where each begins, and then the code. Local labels keep their parents apart.
     const table = [...instructions, ""].map((_, i) => `dd i${i} - i0`);
     const code = instructions.map((text, i) => `i${i}: ${text}`);
-    const text = [`bits ${bits}`, ...table, "section .code vstart=0 align=1", ...code, `i${instructions.length}:`];
+    const text = [
+      `bits ${bits}`,
+      ...table,
+      "section .code vstart=0 align=1",
+      ...code,
+      `i${instructions.length}:`,
+    ];
     writeFileSync(source, `${text.join("\n")}\n`);
-    execFileSync("nasm", ["-f", "bin", "-w-all", "-o", output, source], { stdio: ["ignore", "ignore", "pipe"] });
+    execFileSync("nasm", ["-f", "bin", "-w-all", "-o", output, source], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     const bytes = readFileSync(output);
     const start = table.length * 4;
-    return instructions.map((_, i) => bytes.subarray(start + bytes.readUInt32LE(i * 4), start + bytes.readUInt32LE(i * 4 + 4)));
+    return instructions.map((_, i) =>
+      bytes.subarray(start + bytes.readUInt32LE(i * 4), start + bytes.readUInt32LE(i * 4 + 4)),
+    );
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

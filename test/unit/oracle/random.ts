@@ -42,10 +42,78 @@ export interface RandomCase {
 }
 
 const NAMES: Record<number, string[]> = {
-  1: ["al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b", "r12b", "r13b", "r14b", "r15b"],
-  2: ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w", "r12w", "r13w", "r14w", "r15w"],
-  4: ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d"],
-  8: ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"],
+  1: [
+    "al",
+    "cl",
+    "dl",
+    "bl",
+    "spl",
+    "bpl",
+    "sil",
+    "dil",
+    "r8b",
+    "r9b",
+    "r10b",
+    "r11b",
+    "r12b",
+    "r13b",
+    "r14b",
+    "r15b",
+  ],
+  2: [
+    "ax",
+    "cx",
+    "dx",
+    "bx",
+    "sp",
+    "bp",
+    "si",
+    "di",
+    "r8w",
+    "r9w",
+    "r10w",
+    "r11w",
+    "r12w",
+    "r13w",
+    "r14w",
+    "r15w",
+  ],
+  4: [
+    "eax",
+    "ecx",
+    "edx",
+    "ebx",
+    "esp",
+    "ebp",
+    "esi",
+    "edi",
+    "r8d",
+    "r9d",
+    "r10d",
+    "r11d",
+    "r12d",
+    "r13d",
+    "r14d",
+    "r15d",
+  ],
+  8: [
+    "rax",
+    "rcx",
+    "rdx",
+    "rbx",
+    "rsp",
+    "rbp",
+    "rsi",
+    "rdi",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+  ],
 };
 const HIGH = ["ah", "ch", "dh", "bh"];
 const WIDTH: Record<number, string> = { 1: "byte", 2: "word", 4: "dword", 8: "qword" };
@@ -109,8 +177,11 @@ class Maker {
       text += `+${names[index]}*${scale}`;
     }
     registers[base] = this.fit(address);
-    if (pointer === 4 && bits === 64) registers[base] = (registers[base]! & 0xffffffffn) | (random.value() << 32n & MASK64);
-    return displacement ? `${text}${displacement < 0n ? "-" : "+"}${displacement < 0n ? -displacement : displacement}` : text;
+    if (pointer === 4 && bits === 64)
+      registers[base] = (registers[base]! & 0xffffffffn) | ((random.value() << 32n) & MASK64);
+    return displacement
+      ? `${text}${displacement < 0n ? "-" : "+"}${displacement < 0n ? -displacement : displacement}`
+      : text;
   }
 
   /** A register's name. Which have been used for the address may be changed: it is read before. */
@@ -167,14 +238,16 @@ const MAKERS: Make[] = [
     const from = to === 2 ? 1 : random.pick([1, 2]);
     return `${op} ${m.register(to)}, ${WIDTH[from]} [${memory}]`;
   },
-  (m, random) => `${lock(random)}${random.pick(["not", "neg", "inc", "dec"])} ${WIDTH[m.size(1, 2, 4, 8)]} [${m.memory()}]`,
+  (m, random) =>
+    `${lock(random)}${random.pick(["not", "neg", "inc", "dec"])} ${WIDTH[m.size(1, 2, 4, 8)]} [${m.memory()}]`,
   (m, random) => {
     const op = random.pick(["xchg", "xadd", "cmpxchg"]);
     const size = m.size(1, 2, 4, 8);
     const memory = m.memory();
     return `${lock(random)}${op} [${memory}], ${m.register(size)}`;
   },
-  (m, random) => `${lock(random)}${m.bits === 64 && random.below(2) ? "cmpxchg16b" : "cmpxchg8b"} [${m.memory()}]`,
+  (m, random) =>
+    `${lock(random)}${m.bits === 64 && random.below(2) ? "cmpxchg16b" : "cmpxchg8b"} [${m.memory()}]`,
   // A bit's number may reach out of the operand, in either direction
   (m, random) => {
     const op = random.pick(["bt", "bts", "btr", "btc"]);
@@ -184,7 +257,9 @@ const MAKERS: Make[] = [
     const locked = op === "bt" ? "" : lock(random);
     if (random.below(2)) return `${locked}${op} ${WIDTH[size]} [${memory}], ${random.below(128)}`;
     const text = `${locked}${op} [${memory}], `;
-    const free = NAMES[size]!.findIndex((_, n) => n !== RSP && n < (m.bits === 64 ? 16 : 8) && !mentions(memory, n));
+    const free = NAMES[size]!.findIndex(
+      (_, n) => n !== RSP && n < (m.bits === 64 ? 16 : 8) && !mentions(memory, n),
+    );
     m.registers[free] = m.fit(BigInt(random.below(1024) - 512));
     return text + NAMES[size]![free];
   },
@@ -204,7 +279,9 @@ const MAKERS: Make[] = [
   (m, random) => {
     const size = m.size(2, 4, 8);
     const memory = m.memory();
-    return random.below(2) ? `movbe ${m.register(size)}, [${memory}]` : `movbe [${memory}], ${m.register(size)}`;
+    return random.below(2)
+      ? `movbe ${m.register(size)}, [${memory}]`
+      : `movbe [${memory}], ${m.register(size)}`;
   },
   (m) => {
     const size = m.size(4, 8);
@@ -216,7 +293,8 @@ const MAKERS: Make[] = [
     const op = random.pick(["push", "pop"]);
     if (random.below(3) === 0) return `${op} ${NAMES[size]![random.below(m.bits === 64 ? 16 : 8)]}`;
     if (random.below(3) === 0) return `push ${m.immediate(1)}`;
-    if (random.below(4) === 0) return `${op} ${WIDTH[size]} [${m.bits === 64 ? "rsp" : "esp"}+${random.below(32)}]`;
+    if (random.below(4) === 0)
+      return `${op} ${WIDTH[size]} [${m.bits === 64 ? "rsp" : "esp"}+${random.below(32)}]`;
     return `${op} ${WIDTH[size]} [${m.memory()}]`;
   },
   (m, random) => {
@@ -225,7 +303,7 @@ const MAKERS: Make[] = [
     const prefix = random.pick(["", "rep", "repne"]);
     const address = m.bits === 64 && random.below(3) === 0 ? "a32 " : "";
     const count = random.below(8);
-    m.registers[1] = address ? BigInt(count) | (random.value() << 32n & MASK64) : BigInt(count);
+    m.registers[1] = address ? BigInt(count) | ((random.value() << 32n) & MASK64) : BigInt(count);
     m.registers[6] = m.target;
     m.registers[7] = DATA + BigInt(WINDOW_OFFSET + 96 + random.below(WINDOW - 192));
     if (random.below(2)) m.registers[0] = 0n;
@@ -246,9 +324,13 @@ export function randomCase(random: Random, bits: 32 | 64): RandomCase {
   const memory = new Uint8Array(WINDOW);
   // Long runs of equal bytes, so that comparisons go on for a while and CMPXCHG finds what it expects
   const filler = random.pick([0, 0, 0xff, -1]);
-  for (let i = 0; i < WINDOW; i++) memory[i] = filler < 0 || random.below(8) === 0 ? random.below(256) : filler;
+  for (let i = 0; i < WINDOW; i++)
+    memory[i] = filler < 0 || random.below(8) === 0 ? random.below(256) : filler;
   if (text.includes("cmpxchg") && random.below(2)) {
-    for (let i = 0; i < 8; i++) memory[Number(m.target - DATA) - WINDOW_OFFSET + i] = Number((m.registers[0]! >> BigInt(8 * i)) & 0xffn);
+    for (let i = 0; i < 8; i++)
+      memory[Number(m.target - DATA) - WINDOW_OFFSET + i] = Number(
+        (m.registers[0]! >> BigInt(8 * i)) & 0xffn,
+      );
   }
   return { text, registers: m.registers, flags: m.flags, memory, undefinedFlags: m.undefinedFlags };
 }

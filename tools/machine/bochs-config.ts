@@ -14,14 +14,18 @@ const largestHostMemory = 2048;
 
 export function bochsConfig(options: MachineOptions, serialPorts: readonly [number, number]): string {
   const [com1, com2] = serialPorts;
+  const cpus = options.cpus ?? 1;
   const cpu = [
     `model=${options.cpu ?? defaultModel}`,
-    `count=${options.cpus ?? 1}`,
+    `count=${cpus}`,
     `ips=${instructionsPerSecond}`,
     "quantum=16",
     "reset_on_triple_fault=0", // a triple fault of ours is a failure to report, not one to boot over
     "ignore_bad_msrs=1",
   ];
+  // What else Bochs has to say is left out not for its length: when it receives SIGINT (bochs-debugger.ts) it logs that
+  // from within the signal handler, and waits for ever if it was just writing another message.
+  const talkers = ["pc_system", "biosdev", ...Array.from({ length: cpus }, (_, index) => `cpu${index}`)];
   // The display `rfb` needs no screen; it listens on the first free port from 5900 on, up to 50 of them.
   // Debian's sound plugin overflows a buffer unless it is told to use the dummy driver.
   return `
@@ -45,7 +49,7 @@ mouse: enabled=0
 private_colormap: enabled=0
 panic: action=fatal
 error: action=report
-info: action=report
+info: action=ignore, ${talkers.map((name) => `${name}=report`).join(", ")}
 debug: action=ignore
 `.trimStart();
 }

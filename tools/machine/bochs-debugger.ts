@@ -1,6 +1,6 @@
 /**
  * Debian's Bochs is built with its internal debugger, which reads commands from standard input whenever the machine
- * is stopped, and stops it on SIGINT. Emulated time stands still meanwhile; now and then a stop shifts it by a tick.
+ * is stopped, and stops it on SIGINT. Emulated time stands still meanwhile; a stop shifts it by a few ticks at most.
  */
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, writeSync } from "node:fs";

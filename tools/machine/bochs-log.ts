@@ -6,8 +6,8 @@ const entry = /^(\d{11,})([iepd])\[(.{6})\] ?(.*)$/;
 /** What Bochs calls a panic when a guest only switches off: ACPI S5, or "Shutdown" written to port 0x8900. */
 const powerOff = /ACPI control: soft power off|Shutdown port: shutdown requested/;
 
-/** MSRs that Bochs lacks and Linux reads at every timer tick; our own use of the debugger; what it does at start. */
-const noise = /: Unknown register 0x|Ctrl-C detected in signal handler|^lt_dlhandle|^loaded plugin/;
+/** MSRs that Bochs lacks and Linux reads at every timer tick; what Bochs does at its start. */
+const noise = /: Unknown register 0x|^lt_dlhandle|^loaded plugin/;
 
 /** The registers, which it prints before a panic and again after it. */
 const registers = /^(\| |[CS]S\.mode|EFER  |CPU is in)/;

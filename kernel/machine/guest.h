@@ -1,6 +1,9 @@
 #pragma once
 #include "types.h"
 
+/* Called and not inlined: these are off the quick exits, and many. */
+#define ROUTINE static __attribute__((noinline, unused))
+
 #define GUEST(type, gpa) ((volatile type *)(GUEST_WINDOW + (gpa)))
 
 INTRINSIC int guest_contains(u64 gpa, u64 length) {
@@ -10,10 +13,10 @@ INTRINSIC int guest_contains(u64 gpa, u64 length) {
 }
 
 #define GUEST_ACCESS(bits, result)                                                                             \
-  INTRINSIC result guest_load##bits(u64 gpa) {                                                                 \
+  ROUTINE result guest_load##bits(u64 gpa) {                                                                 \
     return guest_contains(gpa, bits / 8) ? *GUEST(u##bits, gpa) : (result)(u##bits)-1;                         \
   }                                                                                                            \
-  INTRINSIC void guest_store##bits(u64 gpa, result value) {                                                    \
+  ROUTINE void guest_store##bits(u64 gpa, result value) {                                                    \
     if (guest_contains(gpa, bits / 8)) *GUEST(u##bits, gpa) = (u##bits)value;                                  \
   }
 GUEST_ACCESS(8, u32)
@@ -21,7 +24,7 @@ GUEST_ACCESS(16, u32)
 GUEST_ACCESS(32, u32)
 GUEST_ACCESS(64, u64)
 
-INTRINSIC int guest_replace32(u64 gpa, u32 from, u32 to) {
+ROUTINE int guest_replace32(u64 gpa, u32 from, u32 to) {
   return guest_contains(gpa, 4) && __sync_bool_compare_and_swap(GUEST(u32, gpa), from, to);
 }
 
@@ -29,20 +32,20 @@ INTRINSIC void guest_bytes(void *to, const void *from, u64 length) {
   __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
 }
 
-INTRINSIC int guest_read(u64 gpa, u32 to, u32 length) {
+ROUTINE int guest_read(u64 gpa, u32 to, u32 length) {
   if (!guest_contains(gpa, length)) return 0;
   guest_bytes(LINEAR(u8, to), (const void *)GUEST(u8, gpa), length);
   return 1;
 }
 
-INTRINSIC int guest_write(u64 gpa, u32 from, u32 length) {
+ROUTINE int guest_write(u64 gpa, u32 from, u32 length) {
   if (!guest_contains(gpa, length)) return 0;
   guest_bytes((void *)GUEST(u8, gpa), LINEAR(u8, from), length);
   return 1;
 }
 
 /* Backwards where the target overlaps the source from above (SDM Vol. 1 7.3.9, String Operations). */
-INTRINSIC int guest_move(u64 to, u64 from, u64 length) {
+ROUTINE int guest_move(u64 to, u64 from, u64 length) {
   if (!guest_contains(to, length) || !guest_contains(from, length)) return 0;
   void *target = (void *)GUEST(u8, to), *source = (void *)GUEST(u8, from);
   if (to > from && to - from < length) {
@@ -58,7 +61,7 @@ INTRINSIC int guest_move(u64 to, u64 from, u64 length) {
   return 1;
 }
 
-INTRINSIC int guest_fill(u64 gpa, u32 value, u64 length) {
+ROUTINE int guest_fill(u64 gpa, u32 value, u64 length) {
   if (!guest_contains(gpa, length)) return 0;
   void *target = (void *)GUEST(u8, gpa);
   __asm__ volatile("rep stosb" : "+D"(target), "+c"(length) : "a"(value) : "memory");

@@ -4,8 +4,8 @@
  */
 import { loadOpened, storeOpened } from "../vcpu/memory";
 import { decode } from "../vcpu/decode";
-import { RDI, RSI } from "../vcpu/operand";
-import { advance, breakOff, countDown, iterates, openElement } from "../vcpu/string";
+import { RDI, RSI, finish } from "../vcpu/operand";
+import { LIMIT, Progress, advance, countDown, openElement, progress } from "../vcpu/string";
 import { Seg } from "../vcpu/system";
 import { Access, Next, Vcpu } from "../vcpu/vcpu";
 import { afterPort, readPort, writePort } from "./platform";
@@ -34,17 +34,17 @@ function transfer(v: Vcpu): bool {
   return true;
 }
 
-/** What is next, or what afterPort() says. Needs v.system, v.rsp, v.rflags and v.blocking. */
+/** Says what is next, as afterPort() does. Needs v.system, v.rsp, v.rflags and v.blocking. */
 export function onStringPort(v: Vcpu): u32 {
+  let next: u32 = Next.Resume;
   // Another instruction by now: the guest executes that one.
-  if (!decode(v) || !isSame(v)) return Next.Resume;
-  for (let done: u32 = 0; iterates(v, done); done++) {
-    if (!transfer(v)) return Next.Resume;
-    const next = afterPort(v);
-    if (next != Next.Resume) {
-      breakOff(v);
-      return next;
-    }
+  if (!decode(v) || !isSame(v)) return next;
+  let what = progress(v, 0);
+  for (let done: u32 = 1; what == Progress.Iterate; done++) {
+    if (!transfer(v)) return next;
+    next = afterPort(v);
+    what = progress(v, next == Next.Resume ? done : LIMIT);
   }
-  return Next.Resume;
+  finish(v, what == Progress.Complete);
+  return next;
 }

@@ -6,6 +6,7 @@ import { Text } from "../lib/text";
 import * as cpu from "../machine/cpu";
 import * as cpuid from "../machine/cpuid";
 import * as image from "../machine/image";
+import { tsc } from "../machine/time";
 import { Cr4 } from "../x86/cr";
 import { readAcpi } from "./acpi";
 import { apicPage, enableApic, enableTimer, resetIoapic, routeIrq } from "./apic";
@@ -92,6 +93,7 @@ function hardenCpu(): void {
 
 /** Called once by boot/start.asm, with what the boot loader left in EAX and EBX. */
 export function start(magic: u32, bootInfo: u32): void {
+  const entered = tsc();
   const known = readBoot(magic, bootInfo);
   readOptions(word);
   openConsole();
@@ -122,7 +124,8 @@ export function start(magic: u32, bootInfo: u32): void {
     info()
       .str("memory ").size(frames.total)
       .str(", TSC ").dec(clock.tscHz / 1000000).str(" MHz from ").str(clock.sourceName())
-      .str(x2apic ? ", x2APIC" : ", xAPIC"),
+      .str(x2apic ? ", x2APIC" : ", xAPIC")
+      .str(", entered at tick ").dec(entered),
   );
   interruptsOf(options.console);
   if (options.guestConsole != options.console) interruptsOf(options.guestConsole);
@@ -130,7 +133,9 @@ export function start(magic: u32, bootInfo: u32): void {
   if (!backend.enable()) refuse(reason().str("VT-x: VMXON failed"));
   if (!readModules(reason())) refuse(why);
   for (let i: u32 = 0; i < table.count; i++) {
-    if (startVm(vm(i))) say(info().str("vm").dec(i).str(": started, memory ").size(vm(i).memory));
+    const v = vm(i);
+    if (!startVm(v)) continue;
+    say(info().str("vm").dec(i).str(": started, memory ").size(v.memory).str(", at tick ").dec(v.started));
   }
   schedule();
   say(info().str("done"));

@@ -72,16 +72,15 @@ function execute(v: Vcpu): bool {
     raiseUd(v);
   } else if (op == Op.None) {
     return false;
-  } else if (op >= Op.Push && op <= Op.Ret) {
-    stack(v, op);
   } else if (op == Op.String) {
     string(v);
   } else {
     let done = true;
     if (op == Op.CmpXchg8B) done = compareExchange(v);
     else if (op <= Op.Imul) done = arithmetic(v, op);
+    else if (op >= Op.Push) done = stack(v, op);
     else if (op != Op.Nop) done = move(v, op);
-    if (done) finish(v, i.next);
+    if (done) finish(v, true);
   }
   return true;
 }

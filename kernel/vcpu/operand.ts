@@ -27,12 +27,14 @@ function isHighByte(i: Instruction, n: u32, size: u32): bool {
 }
 
 export function readRegister(v: Vcpu, n: u32, size: u32): u64 {
+  assert(n < 16);
   if (isHighByte(v.code, n, size)) return (v.gpr(n & 3) >> 8) & 0xff;
   return v.gpr(n) & mask(size);
 }
 
 /** A write of 4 bytes clears the upper half, a shorter one keeps the rest (SDM Vol. 1 3.4.1.1). */
 export function writeRegister(v: Vcpu, n: u32, size: u32, value: u64): void {
+  assert(n < 16);
   let shift: u64 = 0;
   if (isHighByte(v.code, n, size)) {
     n &= 3;
@@ -91,17 +93,14 @@ export function condition(v: Vcpu): bool {
   return (holds != 0) != ((code & 1) != 0);
 }
 
-/** Completes an emulated instruction: the guest goes on at `rip`. Clears RF, which is the instruction's own. */
-export function finish(v: Vcpu, rip: u64): void {
-  v.rip = v.code.mode == 8 ? rip : <u32>rip;
-  v.rflags &= ~Rflags.RF;
-  v.skipped = 1;
-  v.dirty |= Dirty.Registers;
-}
-
-/** Ends an iteration of a repeated instruction: the guest goes on with the next one. No breakpoint hits it again. */
-export function pause(v: Vcpu): void {
-  v.rflags |= Rflags.RF;
+/**
+ * Ends an emulated instruction: the guest goes on at Instruction.next, or, when it is a repeated one that is not complete,
+ * with its next iteration. RF is the instruction's own: only the iterations of one are not hit again by its breakpoint.
+ */
+export function finish(v: Vcpu, complete: bool): void {
+  const i = v.code;
+  v.rflags = complete ? v.rflags & ~Rflags.RF : v.rflags | Rflags.RF;
+  if (complete) v.rip = i.mode == 8 ? i.next : <u32>i.next;
   v.skipped = 1;
   v.dirty |= Dirty.Registers;
 }

@@ -2,7 +2,7 @@
 import { Prefix } from "./code";
 import { loadOpened, open, storeOpened } from "./memory";
 import { Form, Op } from "./opcodes";
-import { finish, loadRm, mask, openRm, storeRm } from "./operand";
+import { loadRm, mask, openRm, storeRm } from "./operand";
 import { linearAddress } from "./segment";
 import { Seg } from "./system";
 import { Access, Vcpu } from "./vcpu";
@@ -50,7 +50,6 @@ function pop(v: Vcpu, size: u32): bool {
     return false;
   }
   storeRm(v, size, value);
-  finish(v, i.next);
   return true;
 }
 
@@ -59,11 +58,11 @@ function ret(v: Vcpu, size: u32): bool {
   const target = loadOpened(v, size);
   if (!isGoodTarget(v, target)) return false;
   moveStack(v, size + (v.code.immediate & 0xffff));
-  finish(v, target);
+  v.code.next = target;
   return true;
 }
 
-/** Op.Push to Op.Ret: everything, with the next instruction's address. */
+/** Op.Push to Op.Ret. False: the instruction is not to go on. */
 export function stack(v: Vcpu, op: u32): bool {
   const i = v.code;
   // Their operands are of 64 bits in 64-bit mode (SDM Vol. 1 6.2.5, Stack Behavior in 64-Bit Mode).
@@ -77,14 +76,10 @@ export function stack(v: Vcpu, op: u32): bool {
   } else if (op == Op.Call) {
     value += i.next;
   }
-  if (op == Op.Push) {
-    if (!pushValue(v, size, value)) return false;
-    finish(v, i.next);
-    return true;
-  }
+  if (op == Op.Push) return pushValue(v, size, value);
   value &= mask(size);
   if (!isGoodTarget(v, value)) return false;
   if (op == Op.Call && !pushValue(v, size, i.next)) return false;
-  finish(v, value);
+  i.next = value;
   return true;
 }

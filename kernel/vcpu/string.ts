@@ -7,12 +7,12 @@ import { alu } from "./arithmetic";
 import { Instruction, Prefix } from "./code";
 import { loadOpened, open, storeOpened } from "./memory";
 import { Op } from "./opcodes";
-import { RAX, RCX, RDI, RSI, finish, mask, pause, readRegister, writeRegister } from "./operand";
+import { RAX, RCX, RDI, RSI, finish, mask, readRegister, writeRegister } from "./operand";
 import { Seg } from "./system";
 import { Access, Vcpu } from "./vcpu";
 
 /** Iterations of an exit: interrupts wait no longer. */
-const LIMIT: u32 = 256;
+export const LIMIT: u32 = 256;
 
 /** Bits 3:1 of their opcodes. */
 namespace Kind {
@@ -27,23 +27,20 @@ function repeats(i: Instruction): bool {
   return (i.prefixes & (Prefix.Rep | Prefix.Repne)) != 0;
 }
 
-/** Whether there is an iteration to do after `done` of them; if not, the instruction or this exit's part is over. */
-export function iterates(v: Vcpu, done: u32): bool {
-  const i = v.code;
-  const over = repeats(i) ? readRegister(v, RCX, i.addressSize) == 0 : done > 0;
-  if (over) {
-    finish(v, i.next);
-    return false;
-  }
-  // A single step is one iteration.
-  if (done < (v.rflags & Rflags.TF ? 1 : LIMIT)) return true;
-  pause(v);
-  return false;
+/** What comes after some iterations. */
+export namespace Progress {
+  export const Iterate: u32 = 0;
+  /** This exit has done its part. */
+  export const Pause: u32 = 1;
+  export const Complete: u32 = 2;
 }
 
-/** Ends this exit's part after an iteration, whatever is left to do. */
-export function breakOff(v: Vcpu): void {
-  iterates(v, LIMIT);
+/** One of Progress, after `done` iterations of this exit. */
+export function progress(v: Vcpu, done: u32): u32 {
+  const i = v.code;
+  if (repeats(i) ? readRegister(v, RCX, i.addressSize) == 0 : done > 0) return Progress.Complete;
+  // A single step is one iteration.
+  return done < (v.rflags & Rflags.TF ? 1 : LIMIT) ? Progress.Iterate : Progress.Pause;
 }
 
 /** Counts an iteration. */
@@ -87,18 +84,18 @@ function iterate(v: Vcpu, kind: u32): bool {
   return true;
 }
 
-/** MOVS, CMPS, STOS, LODS and SCAS: everything. */
+/** MOVS, CMPS, STOS, LODS and SCAS: everything, to their end. */
 export function string(v: Vcpu): void {
   const i = v.code;
   const kind = (i.opcode >> 1) & 7;
-  const compares = kind == Kind.CMPS || kind == Kind.SCAS;
-  for (let done: u32 = 0; iterates(v, done); done++) {
+  const compares = repeats(i) && (kind == Kind.CMPS || kind == Kind.SCAS);
+  let what = progress(v, 0);
+  for (let done: u32 = 1; what == Progress.Iterate; done++) {
     if (!iterate(v, kind)) return;
+    what = progress(v, done);
     // REPE ends at a difference, REPNE at a match.
     const equal = (v.rflags & Rflags.ZF) != 0;
-    if (compares && repeats(i) && equal == ((i.prefixes & Prefix.Repne) != 0)) {
-      finish(v, i.next);
-      return;
-    }
+    if (compares && equal == ((i.prefixes & Prefix.Repne) != 0)) what = Progress.Complete;
   }
+  finish(v, what == Progress.Complete);
 }

@@ -34,22 +34,21 @@ namespace Code {
   export const ID: u32 = 1 << 4;
 }
 
+/** Beside the bits of Access: with a user's rights. */
+const USER: u32 = 1 << 31;
+
 /** Bits 51:12 of an entry, and bits 62:52, which only PAE paging reserves. */
 const FRAME: u64 = 0x000ffffffffff000;
 const PAE_RESERVED: u64 = 0x7ff0000000000000;
 /** Bits 21:13 of the entry of a 4 MiB page: bits 40:32 of its address, as far as the CPU has them. */
 const PSE36: u64 = 0x3fe000;
 
-function isUser(s: System, access: u32): bool {
-  return s.cpl == 3 && !(access & Access.Implicit);
-}
-
 /** Queues the page fault. */
 function fault(v: Vcpu, linear: u64, access: u32, code: u32): u64 {
   const s = v.system;
   const tellsFetches = (s.cr4 & Cr4.SMEP) != 0 || ((s.cr4 & Cr4.PAE) != 0 && (s.efer & Efer.NXE) != 0);
   if (access & Access.Write) code |= Code.WR;
-  if (isUser(s, access)) code |= Code.US;
+  if (access & USER) code |= Code.US;
   if (access & Access.Execute && tellsFetches) code |= Code.ID;
   v.cr2 = linear;
   v.dirty |= Dirty.Cr2;
@@ -77,7 +76,7 @@ function isAllowed(v: Vcpu, access: u32, rights: u64, executeDisable: bool): boo
   const userPage = (rights & Entry.US) != 0;
   if (access & Access.Execute && executeDisable) return false;
   const readOnly = (access & Access.Write) != 0 && !(rights & Entry.RW);
-  if (isUser(s, access)) return userPage && !readOnly;
+  if (access & USER) return userPage && !readOnly;
   if (userPage) {
     if (access & Access.Execute) return !(s.cr4 & Cr4.SMEP);
     if (s.cr4 & Cr4.SMAP && (access & Access.Implicit || !(v.rflags & Rflags.AC))) return false;
@@ -93,6 +92,7 @@ function isAllowed(v: Vcpu, access: u32, rights: u64, executeDisable: bool): boo
 export function translate(v: Vcpu, linear: u64, access: u32): u64 {
   const s = v.system;
   if (!(s.cr0 & Cr0.PG)) return linear;
+  if (s.cpl == 3 && !(access & Access.Implicit)) access |= USER;
   const wide = (s.cr4 & Cr4.PAE) != 0;
   const indexBits: u32 = wide ? 9 : 10;
   const frame = wide ? FRAME & features.physicalMask : 0xfffff000;

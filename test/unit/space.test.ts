@@ -161,6 +161,6 @@ test.each([1, 2] as const)("Multiboot %d brings command line, memory and modules
       return abi("LEAVE_STOP");
     },
   }).boot();
-  expect(log).toContain("vm0: started, memory 8 MiB");
+  expect(log.find((l) => l.startsWith("vm0: started"))).toMatch(/^vm0: started, memory 8 MiB, at tick \d+$/);
   expect(log).toContain("vm0: ended: reset");
 });

@@ -43,6 +43,7 @@ export const REFUSAL_COUNTERS: u32 = 768;
 export const LAST_EXITS_OFFSET: u32 = 1024;
 export const LAST_EXITS: u32 = 32;
 
+
 @unmanaged
 export class LastExit {
   rip: u64;

@@ -25,7 +25,7 @@ export class Text {
   /** A literal. Characters beyond Latin-1 become "?". */
   str(s: string): this {
     for (let i = 0, n = s.length; i < n; i++) {
-      const c = <u32>load<u16>(changetype<usize>(s) + (<usize>i << 1));
+      const c = <u32>load<u16>(changetype<usize>(s) + ((<usize>i) << 1));
       this.byte(c < 256 ? c : 63);
     }
     return this;
@@ -57,7 +57,7 @@ export class Text {
     let n: u32 = 16;
     while (n > digits && n > 1 && value >> ((n - 1) * 4) == 0) n--;
     for (; n > 0; n--) {
-      const d = <u32>(value >> ((n - 1) * 4)) & 15;
+      const d = (<u32>(value >> ((n - 1) * 4))) & 15;
       this.byte(d < 10 ? 48 + d : 87 + d);
     }
     return this;

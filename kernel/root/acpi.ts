@@ -9,6 +9,7 @@ const MADT: u32 = 0x43495041; // "APIC"
 const FADT: u32 = 0x50434146; // "FACP"
 const HEADER: u64 = 36;
 
+
 @unmanaged
 class Acpi {
   /** Physical address of the I/O APIC that serves the ISA interrupts, 0 when there is none. */
@@ -41,7 +42,7 @@ function isRsdp(at: u64): bool {
 /** ACPI 6.4 5.2.5.1: the first KiB of the EBDA, then E0000h to FFFFFh, on 16-byte boundaries. */
 function findRsdp(): u64 {
   if (boot.rsdp != 0) return boot.rsdp;
-  const ebda = <u64>load16(0x40e) << 4;
+  const ebda = (<u64>load16(0x40e)) << 4;
   if (ebda >= 0x80000 && ebda < 0xa0000) {
     for (let at = ebda; at < ebda + 1024; at += 16) if (isRsdp(at)) return at;
   }
@@ -57,7 +58,7 @@ function tableLength(table: u64): u32 {
 }
 
 function readMadt(table: u64, length: u32): void {
-  for (let at: u64 = table + 44; at + 2 <= table + length; ) {
+  for (let at: u64 = table + 44; at + 2 <= table + length;) {
     const kind = load8(at);
     const size = load8(at + 1);
     if (size < 2) break;

@@ -28,6 +28,7 @@ const TSC_DEADLINE: u32 = 2 << 17;
 const NMI: u32 = 4 << 8;
 const DIVIDE_BY_1: u32 = 11;
 
+
 @unmanaged
 class Apic {
   page: Hpa;

@@ -14,6 +14,7 @@ import { Format } from "./tables";
 const EPT_ALL: u64 = 7;
 const EPT_WRITE_BACK: u64 = 6 << 3;
 
+
 @unmanaged
 class Backend {
   msrBitmap: Hpa;

@@ -17,6 +17,7 @@ export namespace Memory {
   export const AcpiNvs: u32 = 4;
 }
 
+
 @unmanaged
 export class Region {
   base: u64;
@@ -29,6 +30,7 @@ export class Region {
   }
 }
 
+
 @unmanaged
 export class Module {
   start: u64;
@@ -40,6 +42,7 @@ export class Module {
     return this.end - this.start;
   }
 }
+
 
 @unmanaged
 class Boot {

@@ -15,6 +15,7 @@ const PIT_HZ: u64 = 1193182;
 const PARTS: u64 = 20;
 const PATIENCE: u32 = 100000000;
 
+
 @unmanaged
 class Clock {
   tscHz: u64;

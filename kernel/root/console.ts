@@ -20,6 +20,7 @@ import { State, Vm, table, vm } from "./vm";
 /** Rounds after which a UART that always has something to say must wait for the next interrupt. */
 const PATIENCE: u32 = 32;
 
+
 @unmanaged
 class Console {
   /** 1 + the VM that wrote last. */

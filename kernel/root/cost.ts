@@ -88,15 +88,27 @@ export function printCost(v: Vm): void {
   say(begin(v).str("times in root ").dec(v.leaves).str(", by host interrupts ").dec(v.interrupts));
   const refused = begin(v).str("refused:");
   for (let i: u32 = 0; i < Refusal.Count; i++) {
-    refused.str(" ").str(refusalName(i)).str(" ").dec(counter(v, REFUSAL_COUNTERS, i));
+    refused
+      .str(" ")
+      .str(refusalName(i))
+      .str(" ")
+      .dec(counter(v, REFUSAL_COUNTERS, i));
   }
   say(refused);
   const elapsed = tsc() - v.started;
   say(
     begin(v)
-      .str("ticks ").dec(elapsed)
-      .str(" (").dec(milliseconds(elapsed)).str(" ms), running ").dec(v.spent)
-      .str(" (").dec(milliseconds(v.spent)).str(" ms)"),
+      .str("ticks ")
+      .dec(elapsed)
+      .str(" (")
+      .dec(milliseconds(elapsed))
+      .str(" ms), running ")
+      .dec(v.spent)
+      .str(" (")
+      .dec(milliseconds(v.spent))
+      .str(" ms)"),
   );
-  say(begin(v).str("memory of the guest ").size(v.memory).str(", of the hypervisor for it ").size(v.overhead));
+  say(
+    begin(v).str("memory of the guest ").size(v.memory).str(", of the hypervisor for it ").size(v.overhead),
+  );
 }

@@ -15,11 +15,13 @@ export const NO_FRAME: Hpa = 0;
 
 const MAX_RANGES: u32 = 512;
 
+
 @unmanaged
 class Range {
   base: u64;
   end: u64;
 }
+
 
 @unmanaged
 class Frames {
@@ -111,7 +113,8 @@ export function allocate(size: u64): Hpa {
 
 /** A frame of zeros, unless the boot asked for memory that no VM has had yet to be left as firmware left it. */
 export function allocateCleared(size: u64): Hpa {
-  const fresh = (size == SMALL ? frames.freeSmall : size == LARGE ? frames.freeLarge : frames.freeHuge) == NO_FRAME;
+  const fresh =
+    (size == SMALL ? frames.freeSmall : size == LARGE ? frames.freeLarge : frames.freeHuge) == NO_FRAME;
   const frame = allocate(size);
   if (frame == NO_FRAME) return NO_FRAME;
   if (!fresh) phys.store64(frame, 0);

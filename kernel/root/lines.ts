@@ -13,6 +13,7 @@ const MAGIC: u32 = 0x4c565954; // "TYVL"
 const HEADER: u64 = 20;
 const NAME_MAX: u32 = 120;
 
+
 @unmanaged
 class Lines {
   base: u64;

@@ -16,6 +16,7 @@ export namespace Level {
 /** Which UART the log goes to; NONE for none. */
 export const NONE: u32 = 0xffffffff;
 
+
 @unmanaged
 class Settings {
   level: u32;

@@ -45,7 +45,10 @@ function reason(): Text {
 function openConsole(): void {
   settings.level = options.level;
   settings.uart = options.console;
-  if (options.console != NONE && !uart(options.console).open(comPort(options.console), comIrq(options.console), options.baud)) {
+  if (
+    options.console != NONE &&
+    !uart(options.console).open(comPort(options.console), comIrq(options.console), options.baud)
+  ) {
     settings.uart = NONE;
   }
   if (options.guestConsole != NONE && options.guestConsole != options.console) {
@@ -60,7 +63,13 @@ function interruptsOf(n: u32): void {
   const irq = comIrq(n);
   if (n == NONE || !uart(n).enabled) return;
   if (routeIrq(irq, VECTOR_DEVICE + irq)) uart(n).useInterrupts();
-  else say(warning().str("COM").dec(n + 1).str(": no interrupt line, it is served by the timer"));
+  else
+    say(
+      warning()
+        .str("COM")
+        .dec(n + 1)
+        .str(": no interrupt line, it is served by the timer"),
+    );
 }
 
 function findMemory(): void {
@@ -111,7 +120,8 @@ export function start(magic: u32, bootInfo: u32): void {
   const hugePages = bit(load<u32>(regs, 12), 26);
 
   findMemory();
-  if (!enterRootSpace(hugePages ? HUGE : LARGE, x2apic, apicPage())) refuse(reason().str("memory: too small"));
+  if (!enterRootSpace(hugePages ? HUGE : LARGE, x2apic, apicPage()))
+    refuse(reason().str("memory: too small"));
   hardenCpu();
   if (!enableExtendedState()) refuse(reason().str("XSAVE: its state is larger than 16 KiB"));
   readAcpi();
@@ -122,10 +132,15 @@ export function start(magic: u32, bootInfo: u32): void {
   cpu.configureTimer(tscDeadline ? 0 : (clock.apicHz << 32) / clock.tscHz, x2apic, ticks(options.watchdog));
   say(
     info()
-      .str("memory ").size(frames.total)
-      .str(", TSC ").dec(clock.tscHz / 1000000).str(" MHz from ").str(clock.sourceName())
+      .str("memory ")
+      .size(frames.total)
+      .str(", TSC ")
+      .dec(clock.tscHz / 1000000)
+      .str(" MHz from ")
+      .str(clock.sourceName())
       .str(x2apic ? ", x2APIC" : ", xAPIC")
-      .str(", entered at tick ").dec(entered),
+      .str(", entered at tick ")
+      .dec(entered),
   );
   interruptsOf(options.console);
   if (options.guestConsole != options.console) interruptsOf(options.guestConsole);

@@ -61,9 +61,15 @@ export function readModules(why: Text): bool {
       vm(table.count - 1).initrd = module(n).start;
       vm(table.count - 1).initrdSize = module(n).size;
     } else if (word.is("lines")) {
-      if (!useLines(module(n).start, module(n).size)) say(warning().str("lines: not the line table of this build"));
+      if (!useLines(module(n).start, module(n).size))
+        say(warning().str("lines: not the line table of this build"));
     } else {
-      why.str("module ").dec(n).str(": ").bytes(text, <u32>(end - text)).str(": expected kernel, initrd or lines");
+      why
+        .str("module ")
+        .dec(n)
+        .str(": ")
+        .bytes(text, <u32>(end - text))
+        .str(": expected kernel, initrd or lines");
       return false;
     }
   }

@@ -10,6 +10,7 @@ export namespace PanicAction {
   export const Halt: u32 = 1;
 }
 
+
 @unmanaged
 class Options {
   /** UART of the log and of the guests' consoles; log.NONE for none. */

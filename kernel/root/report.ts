@@ -67,7 +67,10 @@ export function cause(out: Text, r: CrashRecord): Text {
     }
     const inSlot = (r.cr2 - STACK_AREA) % STACK_SLOT;
     const inGuard = r.cr2 >= image.stackGuard() && r.cr2 < image.stackGuard() + 4096;
-    if (inGuard || (r.cr2 >= STACK_AREA && r.cr2 < STACK_AREA + 64 * STACK_SLOT && inSlot < STACK_SLOT - STACK_SIZE)) {
+    if (
+      inGuard ||
+      (r.cr2 >= STACK_AREA && r.cr2 < STACK_AREA + 64 * STACK_SLOT && inSlot < STACK_SLOT - STACK_SIZE)
+    ) {
       return out.str("stack overflow");
     }
     return out.str("page fault at ").hex(r.cr2).str(", error code ").hex(r.error);
@@ -159,17 +162,28 @@ export function reportVcpu(v: Vm): void {
   registers(guest, state.rip, state.rflags);
   say(
     error()
-      .str("  cr0 ").hex(state.cr0, 8)
-      .str(" cr3 ").hex(state.cr3, 16)
-      .str(" cr4 ").hex(state.cr4, 8)
-      .str(" efer ").hex(state.efer, 4)
-      .str(" cs ").hex(state.cs, 4),
+      .str("  cr0 ")
+      .hex(state.cr0, 8)
+      .str(" cr3 ")
+      .hex(state.cr3, 16)
+      .str(" cr4 ")
+      .hex(state.cr4, 8)
+      .str(" efer ")
+      .hex(state.efer, 4)
+      .str(" cs ")
+      .hex(state.cs, 4),
   );
   const out = error().str("  last exits (reason@rip):");
   for (let i: u32 = 8; i > 0; i--) {
     if (guest.lastExit < i) continue;
-    const at = v.linear(VCPU_AREA + LAST_EXITS_OFFSET + ((guest.lastExit - i) % LAST_EXITS) * offsetof<LastExit>());
-    out.str(" ").dec(phys.load32(at + 8)).str("@").hex(phys.load64(at));
+    const at = v.linear(
+      VCPU_AREA + LAST_EXITS_OFFSET + ((guest.lastExit - i) % LAST_EXITS) * offsetof<LastExit>(),
+    );
+    out
+      .str(" ")
+      .dec(phys.load32(at + 8))
+      .str("@")
+      .hex(phys.load64(at));
   }
   say(out);
 }

@@ -128,9 +128,14 @@ function detail(out: Text, reason: u32, value: u64): Text {
     return out;
   }
   if (reason == StopReason.EntryFailed) {
-    return out.str(", VM-instruction error ").dec(value).str(": ").str(backend.entryErrorName(<u32>value));
+    return out
+      .str(", VM-instruction error ")
+      .dec(value)
+      .str(": ")
+      .str(backend.entryErrorName(<u32>value));
   }
-  if (reason == StopReason.PoweredOff || reason == StopReason.Reset || reason == StopReason.TimeLimit) return out;
+  if (reason == StopReason.PoweredOff || reason == StopReason.Reset || reason == StopReason.TimeLimit)
+    return out;
   if (reason == StopReason.Trap || reason == StopReason.Killed) return out;
   return out.str(" (").hex(value).str(")");
 }
@@ -142,7 +147,11 @@ function end(v: Vm, reason: u32, value: u64): void {
   const reset = reason == StopReason.Reset || reason == StopReason.TripleFault;
   const again = reset && options.reboot != 0;
   const out = orderly ? info() : error();
-  out.str("vm").dec(v.id).str(again ? ": restarts: " : ": ended: ").str(stopName(reason));
+  out
+    .str("vm")
+    .dec(v.id)
+    .str(again ? ": restarts: " : ": ended: ")
+    .str(stopName(reason));
   if (reason == StopReason.Trap) cause(out.str(": "), takeRecord());
   else detail(out, reason, value);
   say(out);

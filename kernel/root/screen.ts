@@ -10,6 +10,7 @@ function clear(row: u32): void {
   for (let x: u32 = 0; x < COLUMNS; x++) store16(BASE + (row * COLUMNS + x) * 2, ATTRIBUTE | 32);
 }
 
+
 @unmanaged
 class Screen {
   enabled: bool;

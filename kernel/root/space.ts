@@ -27,7 +27,8 @@ const WRITABLE: u64 = 1 << 1;
 const UNCACHED: u64 = (1 << 4) | (1 << 3);
 const USED: u64 = (1 << 6) | (1 << 5); // accessed and dirty from the start: the CPU need not write them
 const GLOBAL: u64 = 1 << 8;
-const NO_EXECUTE: u64 = <u64>1 << 63;
+const NO_EXECUTE: u64 = (<u64>1) << 63;
+
 
 @unmanaged
 class Space {
@@ -82,7 +83,8 @@ function mapWindow(top: Hpa, base: Hpa, end: Hpa): bool {
   while (at < end) {
     const huge = space.largest >= HUGE && at >= HUGE && (at & (HUGE - 1)) == 0 && at + HUGE <= end;
     const size = huge ? HUGE : LARGE;
-    if (mappedSize(top, PHYSICAL_WINDOW + at) == 0 && !map(top, PHYSICAL_WINDOW + at, at, size, data())) return false;
+    if (mappedSize(top, PHYSICAL_WINDOW + at) == 0 && !map(top, PHYSICAL_WINDOW + at, at, size, data()))
+      return false;
     at += size;
   }
   return true;
@@ -104,7 +106,13 @@ export function enterRootSpace(largest: u64, x2apic: bool, apic: Hpa): bool {
   const guard = image.stackGuard();
   if (
     !map(top, data0, data0, guard - data0, pages(WRITABLE | NO_EXECUTE, SMALL)) ||
-    !map(top, guard + PAGE, guard + PAGE, image.dataEnd() - guard - PAGE, pages(WRITABLE | NO_EXECUTE, SMALL)) ||
+    !map(
+      top,
+      guard + PAGE,
+      guard + PAGE,
+      image.dataEnd() - guard - PAGE,
+      pages(WRITABLE | NO_EXECUTE, SMALL),
+    ) ||
     !map(top, LINEAR_BASE, image.rootMemory(), ROOT_MEMORY, data())
   ) {
     return false;

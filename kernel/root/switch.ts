@@ -12,6 +12,7 @@ import { Cr4 } from "../x86/cr";
 import * as Msr from "../x86/msr";
 import { EXTENDED_STATE_MAX, Vm } from "./vm";
 
+
 @unmanaged
 class Saved {
   star: u64;
@@ -27,6 +28,7 @@ class Saved {
   dr6: u64;
   xcr0: u64;
 }
+
 
 @unmanaged
 class Switch {
@@ -57,7 +59,7 @@ export function enableExtendedState(): bool {
   if (!owner.xsave) return true;
   cpu.writeCr4(cpu.readCr4() | Cr4.OSXSAVE);
   cpuid.query(0xd, 0, regs);
-  owner.xcr0 = <u64>load<u32>(regs) | (<u64>load<u32>(regs, 12) << 32);
+  owner.xcr0 = (<u64>load<u32>(regs)) | ((<u64>load<u32>(regs, 12)) << 32);
   return load<u32>(regs, 8) <= EXTENDED_STATE_MAX;
 }
 

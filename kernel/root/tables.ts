@@ -27,7 +27,7 @@ function slot(table: Hpa, address: u64, level: u32): u64 {
 
 /** Size of what an entry of this level maps. */
 function sizeOf(level: u32): u64 {
-  return <u64>1 << shiftOf(level);
+  return (<u64>1) << shiftOf(level);
 }
 
 /** The table that `address` leads to at `level`, made if it is not there; NO_FRAME when memory ran out. */

@@ -23,6 +23,7 @@ const CLOCK: u32 = 115200;
 /** How often to poll a transmitter before it counts as broken: 100 ms at the slowest port access seen. */
 const PATIENCE: u32 = 200000;
 
+
 @unmanaged
 export class Uart {
   port: u32;

@@ -40,6 +40,7 @@ export namespace Failure {
   export const ControlStructure: u32 = 3;
 }
 
+
 @unmanaged
 export class Vm {
   id: u32;
@@ -100,6 +101,7 @@ const contexts = memory.data(4096, 8);
 const text = memory.data(2048);
 const info = changetype<VmInfo>(memory.data(128, 8));
 
+
 @unmanaged
 class Table {
   count: u32;
@@ -112,7 +114,7 @@ export function vm(n: u32): Vm {
 
 /** Size of every monitor's linear memory. */
 export function linearSize(): u64 {
-  return <u64>image.monitorPages() << 16;
+  return (<u64>image.monitorPages()) << 16;
 }
 
 if (TEXT_MAX > COMMAND_LINE_MAX) ERROR("a module's string is longer than a VM's page has room for");
@@ -165,7 +167,8 @@ function addRam(v: Vm, gpa: Gpa, end: Gpa): bool {
       frame = allocateCleared(size);
     }
     if (frame == NO_FRAME) return false;
-    if (!map(v.nestedTop, gpa, frame, size, format) || !mapGuestRam(v.context.cr3, gpa, frame, size)) return false;
+    if (!map(v.nestedTop, gpa, frame, size, format) || !mapGuestRam(v.context.cr3, gpa, frame, size))
+      return false;
     gpa += size;
   }
   return true;

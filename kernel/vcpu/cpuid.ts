@@ -6,6 +6,7 @@ import { query } from "../machine/cpuid";
 import { Cr4 } from "../x86/cr";
 import { Next, Vcpu } from "./vcpu";
 
+
 @unmanaged
 class Answer {
   eax: u32;
@@ -53,6 +54,7 @@ const HUGE_PAGES: u32 = 1 << 26;
 const RDTSCP: u32 = 1 << 27;
 const INVARIANT_TSC: u32 = 1 << 8;
 
+
 @unmanaged
 class Features {
   /** CR4 bits that the offered features bring. */
@@ -72,11 +74,11 @@ export const features = changetype<Features>(memory.data(40, 8));
 
 function answer(leaf: u32): Answer {
   const group: u32 = leaf >= EXTENDED ? 1 : leaf >= HYPERVISOR ? 2 : 0;
-  return changetype<Answer>(answers + (<usize>(group * GROUP + (leaf & (GROUP - 1))) << 4));
+  return changetype<Answer>(answers + ((<usize>(group * GROUP + (leaf & (GROUP - 1)))) << 4));
 }
 
 function stateAnswer(subleaf: u32): Answer {
-  return changetype<Answer>(extendedState + (<usize>subleaf << 4));
+  return changetype<Answer>(extendedState + ((<usize>subleaf) << 4));
 }
 
 function host(leaf: u32, subleaf: u32): Answer {
@@ -127,7 +129,7 @@ function buildExtendedState(): void {
   if (!(answer(1).ecx & XSAVE)) return;
   const main = stateAnswer(0);
   copy(main, host(0xd, 0));
-  features.xcr0 = (<u64>main.eax | (<u64>main.edx << 32)) & XCR0_KNOWN;
+  features.xcr0 = ((<u64>main.eax) | ((<u64>main.edx) << 32)) & XCR0_KNOWN;
   main.eax = <u32>features.xcr0;
   main.edx = <u32>(features.xcr0 >> 32);
   copy(stateAnswer(1), host(0xd, 1));
@@ -165,7 +167,7 @@ function buildExtended(hasRdtscp: bool): void {
   sizes.eax &= 0xffff;
   // Without the leaf: the processors of 36 bits that came before it.
   const physicalBits = sizes.eax ? sizes.eax & 0xff : 36;
-  features.physicalMask = (<u64>1 << physicalBits) - 1;
+  features.physicalMask = ((<u64>1) << physicalBits) - 1;
   sizes.ebx = 0;
   sizes.ecx = 0;
   sizes.edx = 0;
@@ -236,7 +238,7 @@ function lookUp(leaf: u32, subleaf: u32): Answer {
 export function onCpuid(v: Vcpu): u32 {
   const leaf = <u32>v.rax;
   const plain = leaf < GROUP && leaf != 4 && leaf != 7 && leaf != 0xd;
-  const a = plain ? changetype<Answer>(answers + (<usize>leaf << 4)) : lookUp(leaf, <u32>v.rcx);
+  const a = plain ? changetype<Answer>(answers + ((<usize>leaf) << 4)) : lookUp(leaf, <u32>v.rcx);
   v.rax = a.eax;
   v.rbx = a.ebx;
   v.rcx = a.ecx;

@@ -16,7 +16,7 @@ import {
   opcodeWord,
   operation,
 } from "./opcodes";
-import { Seg, System } from "./system";
+import { Seg } from "./system";
 import { Vcpu } from "./vcpu";
 
 /** No segment override. */

@@ -75,7 +75,7 @@ function execute(v: Vcpu): bool {
   } else if (op == Op.String) {
     string(v);
   } else {
-    let done = true;
+    let done: bool = true;
     if (op == Op.CmpXchg8B) done = compareExchange(v);
     else if (op <= Op.Imul) done = arithmetic(v, op);
     else if (op >= Op.Push) done = stack(v, op);

@@ -33,7 +33,7 @@ export class Injection {
 
 export function queueException(v: Vcpu, vector: u32, hasError: bool, error: u32): void {
   v.exceptionVector = vector;
-  v.exceptionHasError = hasError;
+  v.exceptionHasError = hasError ? 1 : 0;
   v.exceptionError = error;
   v.attention |= Attention.Exception;
 }

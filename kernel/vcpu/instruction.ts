@@ -16,7 +16,7 @@ function isGoodXcr0(value: u64): bool {
 
 /** XSETBV exits whatever the CPL; CPL 0 and CR4.OSXSAVE are the CPU's own checks (SDM Vol. 3C 26.1.1). */
 export function onSetXcr(v: Vcpu): u32 {
-  const value = (v.rdx << 32) | <u32>v.rax;
+  const value = (v.rdx << 32) | (<u32>v.rax);
   if (<u32>v.rcx != 0 || !isGoodXcr0(value)) {
     raiseGp(v);
     return Next.Resume;

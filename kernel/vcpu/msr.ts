@@ -15,6 +15,7 @@ import { Dirty, Next, Vcpu } from "./vcpu";
 /** IA32_FEATURE_CONTROL: locked, VMX off. */
 const FEATURE_CONTROL: u64 = 1;
 
+
 @unmanaged
 class Clock {
   /** Guest TSC = host TSC + offset. */
@@ -99,7 +100,7 @@ function write(v: Vcpu, index: u32, value: u64): bool {
 
 /** Needs v.system.efer and cr0. */
 export function onWriteMsr(v: Vcpu): u32 {
-  if (!write(v, <u32>v.rcx, (v.rdx << 32) | <u32>v.rax)) raiseGp(v);
+  if (!write(v, <u32>v.rcx, (v.rdx << 32) | (<u32>v.rax))) raiseGp(v);
   else v.skip();
   return Next.Resume;
 }

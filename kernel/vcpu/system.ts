@@ -56,6 +56,7 @@ export namespace Seg {
   export const Count: u32 = 8;
 }
 
+
 @unmanaged
 export class System {
   cr0: u64;
@@ -73,10 +74,10 @@ export class System {
   pdpte3: u64;
 
   pdpte(n: u32): u64 {
-    return load<u64>(changetype<usize>(this) + offsetof<System>("pdpte0") + (<usize>n << 3));
+    return load<u64>(changetype<usize>(this) + offsetof<System>("pdpte0") + ((<usize>n) << 3));
   }
   setPdpte(n: u32, value: u64): void {
-    store<u64>(changetype<usize>(this) + offsetof<System>("pdpte0") + (<usize>n << 3), value);
+    store<u64>(changetype<usize>(this) + offsetof<System>("pdpte0") + ((<usize>n) << 3), value);
   }
 
   get cpl(): u32 {

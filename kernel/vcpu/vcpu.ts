@@ -58,6 +58,7 @@ export namespace Access {
   export const Pdptes: u32 = 1 << 5;
 }
 
+
 @unmanaged
 export class Vcpu extends RunArea {
   /** The guest's RIP and RFLAGS at the exit, the exiting instruction's length, and what blocks events. */
@@ -119,10 +120,10 @@ export class Vcpu extends RunArea {
 
   /** General register n, numbered as in ModR/M. */
   gpr(n: u32): u64 {
-    return load<u64>(changetype<usize>(this) + (<usize>n << 3));
+    return load<u64>(changetype<usize>(this) + ((<usize>n) << 3));
   }
   setGpr(n: u32, value: u64): void {
-    store<u64>(changetype<usize>(this) + (<usize>n << 3), value);
+    store<u64>(changetype<usize>(this) + ((<usize>n) << 3), value);
   }
 
   get system(): System {
@@ -143,10 +144,10 @@ export class Vcpu extends RunArea {
   /** Counts an exit and notes it among the last ones. */
   count(kind: u32): void {
     const area = changetype<usize>(this);
-    const counter = area + EXIT_COUNTERS + (<usize>kind << 3);
+    const counter = area + EXIT_COUNTERS + ((<usize>kind) << 3);
     store<u64>(counter, load<u64>(counter) + 1);
     const n = this.lastExit++;
-    const e = changetype<LastExit>(area + LAST_EXITS_OFFSET + (<usize>(n & (LAST_EXITS - 1)) << 4));
+    const e = changetype<LastExit>(area + LAST_EXITS_OFFSET + ((<usize>(n & (LAST_EXITS - 1))) << 4));
     e.rip = this.rip;
     e.reason = this.reason;
     e.kind = kind;
@@ -154,7 +155,7 @@ export class Vcpu extends RunArea {
 
   /** Counts a refusal (Refusal). */
   refuse(what: u32): void {
-    const counter = changetype<usize>(this) + REFUSAL_COUNTERS + (<usize>what << 3);
+    const counter = changetype<usize>(this) + REFUSAL_COUNTERS + ((<usize>what) << 3);
     store<u64>(counter, load<u64>(counter) + 1);
   }
 
@@ -172,5 +173,6 @@ if (offsetof<Vcpu>() > EXIT_COUNTERS) ERROR("the vCPU's fields run into its exit
 if (SYSTEM_OFFSET + offsetof<System>() + Seg.Count * offsetof<Segment>() > INSTRUCTION_OFFSET) {
   ERROR("the system registers run into the instruction");
 }
-if (INSTRUCTION_OFFSET + offsetof<Instruction>() > VCPU_AREA_SIZE) ERROR("the instruction runs out of the vCPU's area");
+if (INSTRUCTION_OFFSET + offsetof<Instruction>() > VCPU_AREA_SIZE)
+  ERROR("the instruction runs out of the vCPU's area");
 if (offsetof<LastExit>() != 16) ERROR("count() takes a LastExit for 16 bytes");

@@ -12,6 +12,7 @@ import { Entry, Exit, Pin, Processor, Secondary } from "./control";
 const FEATURE_LOCK: u64 = 1 << 0;
 const FEATURE_VMX: u64 = 1 << 2; // outside SMX operation
 
+
 @unmanaged
 export class Capability {
   revision: u32;
@@ -40,7 +41,7 @@ const regs = memory.data(16, 4);
 /** `wanted` as the CPU takes it: with what it forces, without what it lacks (A.3 to A.5). */
 function adjust(index: u32, wanted: u32): u32 {
   const value = msr.read(index);
-  return (wanted | <u32>value) & <u32>(value >> 32);
+  return (wanted | (<u32>value)) & (<u32>(value >> 32));
 }
 
 function needs(controls: u32, control: u32, name: string, why: Text): bool {
@@ -163,6 +164,6 @@ export function preflight(why: Text): bool {
     eptNeeds(16, "EPT 2 MiB pages", why) &&
     eptNeeds(20, "INVEPT", why) &&
     eptNeeds(25, "single-context INVEPT", why) &&
-    needs(<u32>(msr.read(Msr.IA32_VMX_MISC) >> 5) & 1, 1, "saving IA32_EFER.LMA at VM exits", why)
+    needs((<u32>(msr.read(Msr.IA32_VMX_MISC) >> 5)) & 1, 1, "saving IA32_EFER.LMA at VM exits", why)
   );
 }

@@ -13,6 +13,7 @@ import * as F from "./field";
 const UNUSABLE: u64 = 1 << 16;
 const VALID: u64 = 0x80000000;
 
+
 @unmanaged
 class Check {
   rule: string | null;
@@ -32,7 +33,7 @@ function must(holds: bool, rule: string): void {
 }
 
 function isCanonical(address: u64): bool {
-  const top = <i64>address >> 47;
+  const top = (<i64>address) >> 47;
   return top == 0 || top == -1;
 }
 
@@ -43,13 +44,19 @@ function controlRegisters(): void {
   // Unrestricted guest: PE and PG may be 0.
   const fixed0 = capability.cr0Fixed0 & ~(Cr0.PE | Cr0.PG);
   const free = Cr0.NW | Cr0.CD;
-  must(((cr0 & fixed0) ^ fixed0) == 0 && (cr0 & ~capability.cr0Fixed1 & ~free) == 0, "CR0: a bit differs from IA32_VMX_CR0_FIXED");
+  must(
+    ((cr0 & fixed0) ^ fixed0) == 0 && (cr0 & ~capability.cr0Fixed1 & ~free) == 0,
+    "CR0: a bit differs from IA32_VMX_CR0_FIXED",
+  );
   must(!(cr0 & Cr0.PG) || (cr0 & Cr0.PE) != 0, "CR0: PG without PE");
   must(
     (cr4 & capability.cr4Fixed0) == capability.cr4Fixed0 && (cr4 & ~capability.cr4Fixed1) == 0,
     "CR4: a bit differs from IA32_VMX_CR4_FIXED",
   );
-  must(!check.long || ((cr0 & Cr0.PG) != 0 && (cr4 & Cr4.PAE) != 0), "IA-32e mode guest: CR0.PG or CR4.PAE is 0");
+  must(
+    !check.long || ((cr0 & Cr0.PG) != 0 && (cr4 & Cr4.PAE) != 0),
+    "IA-32e mode guest: CR0.PG or CR4.PAE is 0",
+  );
   must(check.long != 0 || !(cr4 & Cr4.PCIDE), "CR4: PCIDE outside IA-32e mode");
   must(read(F.GUEST_CR3.encoding) >> 52 == 0, "CR3: beyond the physical address width");
   must(read(F.GUEST_DR7.encoding) >> 32 == 0, "DR7: bits 63:32");
@@ -101,7 +108,10 @@ function segments(): void {
   const ss = rights(SS);
   must((selector(TR) & 4) == 0, "TR: its selector is in the LDT");
   must((rights(LDTR) & UNUSABLE) != 0 || (selector(LDTR) & 4) == 0, "LDTR: its selector is in the LDT");
-  must(isCanonical(base(4)) && isCanonical(base(5)) && isCanonical(base(TR)), "FS, GS or TR: base not canonical");
+  must(
+    isCanonical(base(4)) && isCanonical(base(5)) && isCanonical(base(TR)),
+    "FS, GS or TR: base not canonical",
+  );
   must(base(CS) >> 32 == 0, "CS: base above 4 GiB");
   for (let n: u32 = 0; n < 4; n++) {
     if (n != CS && !(rights(n) & UNUSABLE)) must(base(n) >> 32 == 0, "ES, SS or DS: base above 4 GiB");
@@ -116,7 +126,10 @@ function segments(): void {
     const type = cs & 15;
     const unpaged = (check.cr0 & Cr0.PE) == 0;
     // Unrestricted guest: 3 as well.
-    must(type == 3 || type == 9 || type == 11 || type == 13 || type == 15, "CS: type is not that of accessed code");
+    must(
+      type == 3 || type == 9 || type == 11 || type == 13 || type == 15,
+      "CS: type is not that of accessed code",
+    );
     must(bit(cs, 4) && bit(cs, 7), "CS: S or P is 0");
     const dpl = bits(cs, 6, 5);
     if (type == 3) must(dpl == 0, "CS: DPL is not 0 with a data type");
@@ -165,7 +178,10 @@ function tablesAndFlags(): void {
   must(!code64 || isCanonical(rip), "RIP: not canonical");
   const flags = check.rflags;
   must((flags & ~(<u64>0x3f7fd5)) == 2, "RFLAGS: a reserved bit");
-  must(!(flags & Rflags.VM) || (!check.long && (check.cr0 & Cr0.PE) != 0), "RFLAGS: VM in IA-32e or real mode");
+  must(
+    !(flags & Rflags.VM) || (!check.long && (check.cr0 & Cr0.PE) != 0),
+    "RFLAGS: VM in IA-32e or real mode",
+  );
   const event = read(F.ENTRY_INTERRUPTION.encoding);
   const external = (event & VALID) != 0 && bits(event, 10, 8) == 0;
   must(!external || (flags & Rflags.IF) != 0, "RFLAGS: IF is 0 with an external interrupt to deliver");
@@ -184,15 +200,24 @@ function nonRegister(): void {
   must((blocking & 3) != 3, "interruptibility: blocking by STI and by MOV SS");
   must(!(blocking & 1) || (check.rflags & Rflags.IF) != 0, "interruptibility: blocking by STI with IF 0");
   if (event & VALID) {
-    must(type != 0 || (blocking & 3) == 0, "interruptibility: blocking with an external interrupt to deliver");
+    must(
+      type != 0 || (blocking & 3) == 0,
+      "interruptibility: blocking with an external interrupt to deliver",
+    );
     must(type != 2 || !(blocking & 2), "interruptibility: blocking by MOV SS with an NMI to deliver");
     const virtualNmis = (capability.pin & Pin.VIRTUAL_NMIS) != 0;
-    must(type != 2 || !virtualNmis || !(blocking & 8), "interruptibility: blocking by NMI with an NMI to deliver");
+    must(
+      type != 2 || !virtualNmis || !(blocking & 8),
+      "interruptibility: blocking by NMI with an NMI to deliver",
+    );
   }
   const pending = read(F.GUEST_PENDING_DEBUG.encoding);
   must((pending & ~(<u64>0x1500f)) == 0, "pending debug exceptions: a reserved bit");
   if ((blocking & 3) != 0 || activity == 1) {
-    must(bit(pending, 14) == ((check.rflags & Rflags.TF) != 0), "pending debug exceptions: BS is not RFLAGS.TF");
+    must(
+      bit(pending, 14) == ((check.rflags & Rflags.TF) != 0),
+      "pending debug exceptions: BS is not RFLAGS.TF",
+    );
   }
   must(read(F.LINK_POINTER.encoding) == ~(<u64>0), "VMCS link pointer: not all ones");
 }

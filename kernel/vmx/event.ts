@@ -33,7 +33,8 @@ export function inject(v: Vcpu, i: Injection): void {
   }
   if (type >= EventType.SoftwareInterrupt) F.ENTRY_LENGTH.write(i.length & 15);
   // An NMI that is delivered again: its first delivery has blocked NMIs already (27.3.1.5).
-  if (type == EventType.Nmi && v.blocking & Blocking.Nmi) F.GUEST_INTERRUPTIBILITY.write(v.blocking & ~Blocking.Nmi);
+  if (type == EventType.Nmi && v.blocking & Blocking.Nmi)
+    F.GUEST_INTERRUPTIBILITY.write(v.blocking & ~Blocking.Nmi);
   F.ENTRY_INTERRUPTION.write(i.event);
 }
 

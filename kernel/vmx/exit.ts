@@ -205,7 +205,8 @@ export function complete(v: Vcpu): void {
   if (v.skipped) {
     v.skipped = 0;
     F.GUEST_RIP.write(v.rip);
-    if (v.blocking & (Blocking.Sti | Blocking.MovSs)) setBlocking(v.blocking & ~(Blocking.Sti | Blocking.MovSs));
+    if (v.blocking & (Blocking.Sti | Blocking.MovSs))
+      setBlocking(v.blocking & ~(Blocking.Sti | Blocking.MovSs));
     if (v.rflags & Rflags.TF) F.GUEST_PENDING_DEBUG.write(PENDING_BS);
   }
   if (v.dirty) {

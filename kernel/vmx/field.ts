@@ -5,6 +5,7 @@
  */
 import { vmread, vmwrite } from "../machine/vmcs";
 
+
 @unmanaged
 export class Field16 {
   get encoding(): u32 {
@@ -17,6 +18,7 @@ export class Field16 {
     vmwrite(this.encoding, value);
   }
 }
+
 
 @unmanaged
 export class Field32 {

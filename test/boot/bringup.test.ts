@@ -16,7 +16,9 @@ test("A guest executes CPUID and HLT, and one that halts for good is ended by na
     modules: [{ file: assembleGuest("hello"), text: "kernel memory=4M" }],
   });
   expect(console).toContain("hypervisor Typevisor\nslept until the timer's interrupt\n");
-  expect(log.find((l) => l.startsWith("vm0: ended"))).toMatch(/^vm0: ended: halted with interrupts off \(0x1[0-9a-f]{5}\)$/);
+  expect(log.find((l) => l.startsWith("vm0: ended"))).toMatch(
+    /^vm0: ended: halted with interrupts off \(0x1[0-9a-f]{5}\)$/,
+  );
   expect(log).toContain("done");
 });
 
@@ -35,7 +37,10 @@ const failures: [kind: number, cause: string][] = [
 
 test("Each way in which a monitor can fail ends its VM, with the line, while another VM counts on", async () => {
   const file = assembleGuest("victim");
-  const modules = [0, ...failures.map(([kind]) => kind)].map((kind) => ({ file, text: `kernel memory=4M -- ${kind}` }));
+  const modules = [0, ...failures.map(([kind]) => kind)].map((kind) => ({
+    file,
+    text: `kernel memory=4M -- ${kind}`,
+  }));
   const { log, console } = await bootImage({ image: "containment", modules });
   for (const [kind, cause] of failures) {
     const at = log.indexOf(`vm${kind}: ended: ${cause}`);

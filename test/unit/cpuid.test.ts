@@ -24,7 +24,11 @@ test("CPUID leaf 1 hides VMX, MONITOR and x2APIC, and shows a hypervisor", () =>
 test("CPUID leaf 15h gives the TSC's frequency as that of a crystal", () => {
   const { machine, cpu } = startGuest({ tscHz: 2_400_000_000n });
   cpu.cpuid(0x15);
-  expect([machine.gpr(Gpr.rax), machine.gpr(Gpr.rbx), machine.gpr(Gpr.rcx)]).toEqual([1n, 1n, 2_400_000_000n]);
+  expect([machine.gpr(Gpr.rax), machine.gpr(Gpr.rbx), machine.gpr(Gpr.rcx)]).toEqual([
+    1n,
+    1n,
+    2_400_000_000n,
+  ]);
 });
 
 test("CPUID of a leaf that nobody knows is all zeros", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { CodeGuest, type CodeSize, UNCLAIMED } from "./fake/code.ts";
+import { CodeGuest, type CodeSize } from "./fake/code.ts";
 import { Gpr } from "./fake/exit.ts";
 import { instructions } from "./oracle/instructions.ts";
 import { assemble } from "./oracle/nasm.ts";

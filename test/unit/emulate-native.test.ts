@@ -28,7 +28,7 @@ const PARTS = [
 function emulate(guest: CodeGuest, test: Case): Next {
   const ram = guest.machine.ram;
   for (const { gpa, from, to } of PARTS) ram.put(gpa, test.memory.subarray(from, to));
-  test.registers.forEach((value, r) => guest.set(r as Gpr, value));
+  test.registers.forEach((value, r) => guest.set(r, value));
   guest.flags = test.flags;
   return guest.access(test.code);
 }
@@ -75,7 +75,7 @@ for (const bits of [64, 32] as const) {
       if (fault) return complain(`exception ${fault.vector}`);
       if (guest.moved !== BigInt(codes[n]!.length)) return complain(`RIP moved ${guest.moved}`);
       expected.registers.forEach((value, r) => {
-        const got = BigInt.asUintN(bits, guest.get(r as Gpr));
+        const got = BigInt.asUintN(bits, guest.get(r));
         if (got !== BigInt.asUintN(bits, value))
           complain(`${Gpr[r]} is ${got.toString(16)}, not ${value.toString(16)}`);
       });

@@ -6,9 +6,18 @@ import { Field } from "./fake/vtx.ts";
 /** Initialises both 8259s with vectors from 20h on, all inputs unmasked. */
 function setUpPics(cpu: ReturnType<typeof startGuest>["cpu"]): void {
   for (const [port, value] of [
-    [0x20, 0x11], [0x21, 0x20], [0x21, 4], [0x21, 1], [0x21, 0],
-    [0xa0, 0x11], [0xa1, 0x28], [0xa1, 2], [0xa1, 1], [0xa1, 0],
-  ] as const) cpu.out(port, value);
+    [0x20, 0x11],
+    [0x21, 0x20],
+    [0x21, 4],
+    [0x21, 1],
+    [0x21, 0],
+    [0xa0, 0x11],
+    [0xa1, 0x28],
+    [0xa1, 2],
+    [0xa1, 1],
+    [0xa1, 0],
+  ] as const)
+    cpu.out(port, value);
 }
 
 test("An interrupt that was chosen and not yet entered with is not replaced by another", () => {

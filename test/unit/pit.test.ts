@@ -63,7 +63,7 @@ test("The 8254 behaves as a model by the data sheet does, in every mode, whateve
           const mode = random.below(8);
           formats[n] = 1 + random.below(3);
           const bcd = random.below(4) === 0 && !(n === 0 && formats[n] === 1) ? 1 : 0;
-          write(0x43, (n << 6) | (formats[n]! << 4) | (mode << 1) | bcd);
+          write(0x43, (n << 6) | (formats[n] << 4) | (mode << 1) | bcd);
           if (n === 0) timerInBcd = bcd === 1;
           count(n);
           break;

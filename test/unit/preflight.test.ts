@@ -51,7 +51,9 @@ test.each([
   ["INVEPT", 20n],
   ["single-context INVEPT", 25n],
 ] as const)("A CPU without %s is refused by that name", (name, bit) => {
-  expect(refusal({ msrs: { 0x48c: vmxMsrs()[0x48c]! & ~(1n << bit) } })).toBe(`${name}: not offered by this CPU`);
+  expect(refusal({ msrs: { 0x48c: vmxMsrs()[0x48c]! & ~(1n << bit) } })).toBe(
+    `${name}: not offered by this CPU`,
+  );
 });
 
 test("A CPU without VT-x is refused by name", () => {

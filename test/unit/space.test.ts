@@ -7,7 +7,13 @@ const initrd = { bytes: new Uint8Array(3000).fill(0x11), text: "initrd" };
 const mib = 1n << 20n;
 
 /** What the image keeps to itself: the fake's image.* addresses. */
-const image = { start: 0x200000n, textEnd: 0x210000n, readOnlyEnd: 0x214000n, perCpuEnd: 0x21a000n, end: 0x600000n };
+const image = {
+  start: 0x200000n,
+  textEnd: 0x210000n,
+  readOnlyEnd: 0x214000n,
+  perCpuEnd: 0x21a000n,
+  end: 0x600000n,
+};
 const writable = 2n;
 const noExecute = 1n << 63n;
 const user = 4n;
@@ -45,7 +51,8 @@ test("A monitor's space maps the image's text read-only, its per-CPU pages, its 
     if (leaf.hpa >= image.start && leaf.hpa < image.end) {
       expect(leaf.hpa, `${what} is not root's data`).toBeLessThan(image.perCpuEnd);
       if (leaf.hpa < image.textEnd) expect(leaf.flags & (writable | noExecute), what).toBe(0n);
-      else if (leaf.hpa < image.readOnlyEnd) expect(leaf.flags & (writable | noExecute), what).toBe(noExecute);
+      else if (leaf.hpa < image.readOnlyEnd)
+        expect(leaf.flags & (writable | noExecute), what).toBe(noExecute);
       else expect(leaf.flags & (writable | noExecute), what).toBe(writable | noExecute);
     } else {
       expect(leaf.flags & noExecute, `${what} is never executable`).toBe(noExecute);
@@ -65,7 +72,8 @@ test("A vCPU's stack has a guard that is not mapped below it", () => {
   const { spaces, contexts, host } = spacesOf([kernel]);
   const top = host.context(contexts[0]!.context, "STACK");
   const size = BigInt(abi("STACK_SIZE"));
-  const mapped = (address: bigint) => spaces[0]!.some((l) => address >= l.address && address < l.address + l.size);
+  const mapped = (address: bigint) =>
+    spaces[0]!.some((l) => address >= l.address && address < l.address + l.size);
   expect(mapped(top - 8n)).toBe(true);
   expect(mapped(top - size)).toBe(true);
   expect(mapped(top - size - 8n)).toBe(false);

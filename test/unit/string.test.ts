@@ -131,7 +131,7 @@ describe("INS and OUTS", () => {
     guest.set(Gpr.rcx, 6);
     guest.set(Gpr.rsi, RAM);
     guest.put(code("rep outsb"));
-    let next = guest.cpu.stringPort(UART, 1, false, true);
+    const next = guest.cpu.stringPort(UART, 1, false, true);
     // The line's end lets root take the output.
     expect(next).toBe(Next.Yield);
     expect(guest.machine.request).toBe(2);

@@ -85,7 +85,7 @@ export async function generateLayouts(root: string, out: string): Promise<void> 
   await compile(root, [join(out, "constants.ts"), "--outFile", wasm, "--runtime", "stub"]);
   const { instance } = await WebAssembly.instantiate(readFileSync(wasm));
   const hex = (name: string) =>
-    `0x${BigInt.asUintN(64, (instance.exports[name] as WebAssembly.Global<"i64">).value as bigint).toString(16)}`;
+    `0x${BigInt.asUintN(64, (instance.exports[name] as WebAssembly.Global<"i64">).value).toString(16)}`;
   const note = "Generated from kernel/abi by tools/abi/generate.ts.";
   writeFileSync(
     join(out, "layout.inc"),

@@ -4,7 +4,10 @@ import { bootImage } from "../trial/boot.ts";
 import { assembleGuest } from "../trial/guests.ts";
 
 /** Ticks of one instruction with its exit, by name. */
-export async function measureExits(machine: MachineKind, cpu: string | undefined): Promise<Map<string, number>> {
+export async function measureExits(
+  machine: MachineKind,
+  cpu: string | undefined,
+): Promise<Map<string, number>> {
   const { console } = await bootImage({
     machine,
     ...(cpu === undefined ? {} : { cpu }),

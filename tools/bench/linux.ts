@@ -44,7 +44,8 @@ async function initramfs(): Promise<string> {
 
 function parse(console: string, log: string[]): LinuxResult {
   const operations = new Map<string, number>();
-  for (const [, name, ticks] of console.matchAll(/^bench (\S+) ([\d.]+)\r?$/gm)) operations.set(name!, Number(ticks));
+  for (const [, name, ticks] of console.matchAll(/^bench (\S+) ([\d.]+)\r?$/gm))
+    operations.set(name!, Number(ticks));
   const shell = operations.get("shell");
   if (shell === undefined) throw new Error(`the guest did not come to its shell:\n${console.slice(-2000)}`);
   const text = log.join("\n");

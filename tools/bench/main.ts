@@ -28,7 +28,9 @@ const others: Record<string, [kvm: number, xen: number]> = {
 const program = new Command("scripts/bench")
   .description("Measures what exits and a Linux boot cost, in instructions, on an emulator that counts them.")
   .addOption(
-    new Option("--machine <kind>", "the emulator that counts").choices(["bochs", "qemu-tcg"]).default("bochs"),
+    new Option("--machine <kind>", "the emulator that counts")
+      .choices(["bochs", "qemu-tcg"])
+      .default("bochs"),
   )
   .option("--cpu <model>", "the emulated processor")
   .option("--exits", "only the exits: a few seconds")
@@ -52,7 +54,8 @@ function verdict(value: number, budget: number | undefined): string {
 function printExits(ticks: Map<string, number>): void {
   console.log("\nOne exit, round trip, in ticks:");
   row("", "ticks", "budget");
-  for (const [name, value] of ticks) row(name, String(value), verdict(value, budgets[options.machine]?.[name]));
+  for (const [name, value] of ticks)
+    row(name, String(value), verdict(value, budgets[options.machine]?.[name]));
 }
 
 function printLinux(bare: LinuxResult, guest: LinuxResult): void {
@@ -60,10 +63,22 @@ function printLinux(bare: LinuxResult, guest: LinuxResult): void {
   const kernelBare = bare.shell - guest.entered;
   const whole = (guest.started + guest.shell) / bare.shell;
   row("", "bare", "Typevisor", "ratio", "budget");
-  row("from power-on", String(bare.shell), String(guest.started + guest.shell), whole.toFixed(4), verdict(whole, bootBudget));
+  row(
+    "from power-on",
+    String(bare.shell),
+    String(guest.started + guest.shell),
+    whole.toFixed(4),
+    verdict(whole, bootBudget),
+  );
   // The boot loader is as long at work in both; its time is known from the hypervisor's first instruction.
   const kernel = guest.shell / kernelBare;
-  row("kernel alone", String(kernelBare), String(guest.shell), kernel.toFixed(4), verdict(kernel, bootBudget));
+  row(
+    "kernel alone",
+    String(kernelBare),
+    String(guest.shell),
+    kernel.toFixed(4),
+    verdict(kernel, bootBudget),
+  );
   console.log("\nOne operation inside the guest, in ticks:");
   row("", "bare", "Typevisor", "KVM 6.1", "Xen 4.17");
   for (const [name, value] of guest.operations) {
@@ -76,7 +91,9 @@ const root = join(import.meta.dirname, "../..");
 await stage("Build", ({ progress }) => new Builder(root).build(typevisor, progress));
 printExits(await stage("Measure exits", () => measureExits(options.machine, options.cpu)));
 if (!options.exits) {
-  const bare = await stage("Boot Linux without the hypervisor", () => bootBareLinux(options.machine, options.cpu));
+  const bare = await stage("Boot Linux without the hypervisor", () =>
+    bootBareLinux(options.machine, options.cpu),
+  );
   const guest = await stage("Boot Linux on the hypervisor", () => bootLinux(options.machine, options.cpu));
   printLinux(bare, guest);
 }

@@ -8,7 +8,9 @@ const root = join(import.meta.dirname, "../..");
 const results = join(root, "build/test-results.json");
 
 const program = new Command("scripts/test")
-  .description("Installs what is missing, builds, and runs every test: unit, toolchain, tools, boots in emulators.")
+  .description(
+    "Installs what is missing, builds, and runs every test: unit, toolchain, tools, boots in emulators.",
+  )
   .argument("[filter...]", "only test files whose path contains one of these")
   .option("--nightly", "the long forms: every kernel, long fuzzing, many seeds")
   .option("--no-lint", "leave types and style out")
@@ -35,22 +37,32 @@ async function check(title: string, program: string, args: string[]): Promise<Ta
   const start = performance.now();
   console.log(`== ${title}`);
   const passed = await run(program, args);
-  console.log(`== ${title}: ${passed ? "passed" : "FAILED"}, ${((performance.now() - start) / 1000).toFixed(1)} s`);
+  console.log(
+    `== ${title}: ${passed ? "passed" : "FAILED"}, ${((performance.now() - start) / 1000).toFixed(1)} s`,
+  );
   return { passed: passed ? 1 : 0, failed: passed ? 0 : 1 };
 }
 
 async function vitest(filters: string[]): Promise<Tally> {
   rmSync(results, { force: true });
   const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${results}`, ...filters];
-  const succeeded = await run(join(root, "node_modules/.bin/vitest"), args, options.nightly ? { NIGHTLY: "1" } : {});
-  const json = JSON.parse(readFileSync(results, "utf8")) as { numPassedTests: number; numFailedTests: number };
+  const succeeded = await run(
+    join(root, "node_modules/.bin/vitest"),
+    args,
+    options.nightly ? { NIGHTLY: "1" } : {},
+  );
+  const json = JSON.parse(readFileSync(results, "utf8")) as {
+    numPassedTests: number;
+    numFailedTests: number;
+  };
   // A file that does not even load has no tests that could fail.
   const failed = succeeded ? json.numFailedTests : Math.max(json.numFailedTests, 1);
   return { passed: json.numPassedTests, failed };
 }
 
 const tallies: Tally[] = [];
-if (options.lint && program.args.length === 0) tallies.push(await check("types and style", "scripts/lint", []));
+if (options.lint && program.args.length === 0)
+  tallies.push(await check("types and style", "scripts/lint", []));
 const built = await check("build", "scripts/build", ["--all"]);
 tallies.push(built);
 if (built.failed === 0) tallies.push(await vitest(program.args));

@@ -58,7 +58,11 @@ export async function startImage(options: TrialOptions, directory: RunDirectory)
   });
   const words = ["console=com2", "vmconsole=com1", "reboot=no", options.options ?? ""].join(" ").trim();
   const iso = directory.file("image.iso");
-  await makeIso(iso, { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text: words }, modules: loads }, files);
+  await makeIso(
+    iso,
+    { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text: words }, modules: loads },
+    files,
+  );
   return startMachine(options.machine ?? "bochs", {
     image: iso,
     memory: options.memory ?? 512,
@@ -81,7 +85,7 @@ export async function bootImage(options: TrialOptions): Promise<Outcome> {
       logPort.onLine((line) => {
         if (!line.startsWith("(tv) ")) return;
         log.push(line.slice(5).trimEnd());
-        if ((options.last ?? /^halts$/).test(log.at(-1)!)) resolve();
+        if ((options.last ?? /^halts$/).test(log.at(-1))) resolve();
       }),
     );
     const late = new Promise<string>((resolve) => {

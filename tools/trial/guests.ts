@@ -14,7 +14,16 @@ export function assembleGuest(name: string, defines: Record<string, string | num
   const output = join(folder, `${name}${suffix.join("")}`);
   const guests = join(projectDirectory, "test/guests/");
   const flags = Object.entries(defines).map(([k, v]) => `-D${k}=${v}`);
-  execFileSync("nasm", ["-f", "bin", "-Werror", `-I${guests}`, ...flags, "-o", output, join(guests, `${name}.asm`)]);
+  execFileSync("nasm", [
+    "-f",
+    "bin",
+    "-Werror",
+    `-I${guests}`,
+    ...flags,
+    "-o",
+    output,
+    join(guests, `${name}.asm`),
+  ]);
   return output;
 }
 

@@ -223,7 +223,7 @@ class FunctionWriter {
     this.within({ result, counter }, () => {
       this.statement(depth - 1);
       if (this.random.once(2)) this.statement(depth - 1);
-      this.continueLoop(this.labels.at(-1)!, depth - 2);
+      this.continueLoop(this.labels.at(-1), depth - 2);
       if (result) this.expression(result, depth - 1);
     });
     this.times /= times;

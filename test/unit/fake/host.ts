@@ -48,11 +48,12 @@ export class PhysicalMemory {
 
   /** Pages that were never touched stay absent: clearing 512 MiB costs nothing. */
   fill(address: bigint, value: number, length: bigint): void {
-    for (let at = address; at < address + length; ) {
+    for (let at = address; at < address + length;) {
       const offset = Number(at & 0xfffn);
       const part = Math.min(PAGE - offset, Number(address + length - at));
       if (value === 0 && part === PAGE) this.pages.delete(Number(at >> 12n));
-      else if (value !== 0 || this.pages.has(Number(at >> 12n))) this.page(at).fill(value, offset, offset + part);
+      else if (value !== 0 || this.pages.has(Number(at >> 12n)))
+        this.page(at).fill(value, offset, offset + part);
       at += BigInt(part);
     }
   }
@@ -159,8 +160,7 @@ export class FakeHost {
   }
 
   get log(): string[] {
-    return this.serial[0]!
-      .split("\r\n")
+    return this.serial[0]!.split("\r\n")
       .filter((line) => line.startsWith("(tv) "))
       .map((line) => line.slice(5));
   }
@@ -259,15 +259,18 @@ export class FakeHost {
       return this.ports.get(port) ?? 0;
     }
     if (port === 0x61) return 0x20 | (this.ports.get(0x61) ?? 0);
-    if (port === 0x71) return [0, 0, 0, 0, 0x12, 0, 0, 1, 1, 0x24, 0x26, 2][this.ports.get(0x70)! & 0x7f] ?? 0;
+    if (port === 0x71)
+      return [0, 0, 0, 0, 0x12, 0, 0, 1, 1, 0x24, 0x26, 2][this.ports.get(0x70)! & 0x7f] ?? 0;
     if (port === 0x608) return (this.pmReads += 1000);
     if (port === 0xcfc && this.pciAddress === 0x80000800) return 0x12378086;
     return size === 4 ? 0xffffffff : size === 2 ? 0xffff : 0xff;
   }
 
   private out(port: number, value: number): void {
-    if (port === 0x3f8 && !(this.ports.get(0x3fb)! & 0x80)) this.serial[0] += String.fromCharCode(value & 255);
-    else if (port === 0x2f8 && !(this.ports.get(0x2fb)! & 0x80)) this.serial[1] += String.fromCharCode(value & 255);
+    if (port === 0x3f8 && !(this.ports.get(0x3fb)! & 0x80))
+      this.serial[0] += String.fromCharCode(value & 255);
+    else if (port === 0x2f8 && !(this.ports.get(0x2fb)! & 0x80))
+      this.serial[1] += String.fromCharCode(value & 255);
     if (port === 0xcf8) this.pciAddress = value >>> 0;
     this.ports.set(port, value);
   }
@@ -303,7 +306,9 @@ export class FakeHost {
   /** Every leaf of a table tree: the virtual address, what it maps, the entry. */
   *leaves(top: bigint): Generator<{ address: bigint; hpa: bigint; size: bigint; flags: bigint }> {
     const level = [top];
-    const stack: { table: bigint; level: number; address: bigint }[] = [{ table: level[0]!, level: 4, address: 0n }];
+    const stack: { table: bigint; level: number; address: bigint }[] = [
+      { table: level[0]!, level: 4, address: 0n },
+    ];
     while (stack.length > 0) {
       const { table, level, address } = stack.pop()!;
       const size = 1n << BigInt(12 + 9 * (level - 1));
@@ -333,14 +338,24 @@ export class FakeHost {
       if (length > 0n) memory.put(u64(to), memory.get(u64(from), Number(length)));
     };
     const image = {
-      start: 0x200000n, textEnd: 0x210000n, readOnlyEnd: 0x214000n, perCpuEnd: 0x21a000n, dataEnd: 0x22c000n,
-      end: 0x600000n, stackGuard: 0x220000n, rootMemory: 0x400000n, perCpu: 0x214000n, gdt: 0x214400n,
-      tss: 0x214500n, idt: 0x215000n,
+      start: 0x200000n,
+      textEnd: 0x210000n,
+      readOnlyEnd: 0x214000n,
+      perCpuEnd: 0x21a000n,
+      dataEnd: 0x22c000n,
+      end: 0x600000n,
+      stackGuard: 0x220000n,
+      rootMemory: 0x400000n,
+      perCpu: 0x214000n,
+      gdt: 0x214400n,
+      tss: 0x214500n,
+      idt: 0x215000n,
     };
     return {
       env: {
         abort: (message: number, file: number, line: number) => {
-          const text = (at: number) => Buffer.from(bytes(at, this.linear.getUint32(at - 4, true))).toString("utf16le");
+          const text = (at: number) =>
+            Buffer.from(bytes(at, this.linear.getUint32(at - 4, true))).toString("utf16le");
           throw new Error(`root: ${text(message)} at ${text(file)}:${line}`);
         },
       },
@@ -352,8 +367,14 @@ export class FakeHost {
       },
       time: { tsc: () => (this.tsc += 100n) },
       phys: {
-        load8: load(1), load16: load(2), load32: load(4), load64: load(8),
-        store8: store(1), store16: store(2), store32: store(4), store64: store(8),
+        load8: load(1),
+        load16: load(2),
+        load32: load(4),
+        load64: load(8),
+        store8: store(1),
+        store16: store(2),
+        store32: store(4),
+        store64: store(8),
         copy,
         fill: (at: bigint, value: number, length: bigint) => memory.fill(u64(at), value, length),
         read: (at: bigint, to: number, length: number) => bytes(to, length).set(memory.get(u64(at), length)),
@@ -362,9 +383,12 @@ export class FakeHost {
         storeDevice32: () => {},
       },
       port: {
-        in8: (port: number) => this.in(port, 1), in16: (port: number) => this.in(port, 2),
-        in32: (port: number) => this.in(port, 4), out8: (p: number, v: number) => this.out(p, v),
-        out16: (p: number, v: number) => this.out(p, v), out32: (p: number, v: number) => this.out(p, v),
+        in8: (port: number) => this.in(port, 1),
+        in16: (port: number) => this.in(port, 2),
+        in32: (port: number) => this.in(port, 4),
+        out8: (p: number, v: number) => this.out(p, v),
+        out16: (p: number, v: number) => this.out(p, v),
+        out32: (p: number, v: number) => this.out(p, v),
       },
       msr: {
         read: (index: number) => {
@@ -375,27 +399,51 @@ export class FakeHost {
         write: (index: number, value: bigint) => void (this.msrs[index >>> 0] = u64(value)),
       },
       cpu: {
-        readCr0: () => this.cr[0], readCr3: () => this.cr[3], readCr4: () => this.cr[4],
-        writeCr0: (v: bigint) => void (this.cr[0] = v), writeCr3: (v: bigint) => void (this.cr[3] = u64(v)),
-        writeCr4: (v: bigint) => void (this.cr[4] = v), invalidatePage: () => {}, openInterrupts: () => {},
-        waitForInterrupt: () => void (this.tsc += 10_000_000n), takePending: () => 0n, clearAttention: () => {},
-        nmis: () => 0, pause: () => {}, crash: () => {}, configureTimer: () => {}, armTimer: () => {},
+        readCr0: () => this.cr[0],
+        readCr3: () => this.cr[3],
+        readCr4: () => this.cr[4],
+        writeCr0: (v: bigint) => void (this.cr[0] = v),
+        writeCr3: (v: bigint) => void (this.cr[3] = u64(v)),
+        writeCr4: (v: bigint) => void (this.cr[4] = v),
+        invalidatePage: () => {},
+        openInterrupts: () => {},
+        waitForInterrupt: () => void (this.tsc += 10_000_000n),
+        takePending: () => 0n,
+        clearAttention: () => {},
+        nmis: () => 0,
+        pause: () => {},
+        crash: () => {},
+        configureTimer: () => {},
+        armTimer: () => {},
         halt: () => {
           throw new Halted();
         },
       },
       state: {
-        saveExtended: () => {}, restoreExtended: () => {}, readXcr0: () => 1n, writeXcr0: () => {},
-        readDr: () => 0n, writeDr: () => {}, readCr2: () => 0n, writeCr2: () => {},
+        saveExtended: () => {},
+        restoreExtended: () => {},
+        readXcr0: () => 1n,
+        writeXcr0: () => {},
+        readDr: () => 0n,
+        writeDr: () => {},
+        readCr2: () => 0n,
+        writeCr2: () => {},
       },
       image: {
         ...Object.fromEntries(Object.entries(image).map(([name, value]) => [name, () => value])),
-        version: (n: number) => "test".charCodeAt(n) || 0, buildId: () => 0x12345678,
-        monitorPages: () => 4, monitorSegments: () => 1, segmentOffset: () => 0x10000, segmentLength: () => 16,
+        version: (n: number) => "test".charCodeAt(n) || 0,
+        buildId: () => 0x12345678,
+        monitorPages: () => 4,
+        monitorSegments: () => 1,
+        segmentOffset: () => 0x10000,
+        segmentLength: () => 16,
         segmentAddress: () => 0x211000n,
       },
       vmx: {
-        on: () => 1, off: () => {}, exitStub: () => 0x201000n, instructionError: () => 7,
+        on: () => 1,
+        off: () => {},
+        exitStub: () => 0x201000n,
+        instructionError: () => 7,
         clear: (vmcs: bigint) => (this.vmcs.delete(u64(vmcs)), this.vmcs.set(u64(vmcs), new Map()), 1),
         load: (vmcs: bigint) => {
           if (!this.vmcs.has(u64(vmcs))) return 0;

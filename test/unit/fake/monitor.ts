@@ -84,7 +84,10 @@ export class FakeMonitor {
     readonly options: MonitorOptions = {},
   ) {
     this.ram = new FakeRam(options.ram ?? 16 << 20);
-    const instance = new WebAssembly.Instance(compile(cpu.module), { ...this.imports(), ...cpu.imports(this) });
+    const instance = new WebAssembly.Instance(compile(cpu.module), {
+      ...this.imports(),
+      ...cpu.imports(this),
+    });
     this.exports = instance.exports as unknown as FakeMonitor["exports"];
     this.wasmMemory = instance.exports["memory"] as WebAssembly.Memory;
     this.memory = new DataView(this.wasmMemory.buffer);
@@ -100,7 +103,8 @@ export class FakeMonitor {
     };
     const store = (size: number) => (gpa: bigint, value: bigint | number) =>
       ram.store(BigInt.asUintN(64, gpa), size, BigInt.asUintN(64, BigInt(value)));
-    const inside = (gpa: bigint, length: bigint) => ram.contains(BigInt.asUintN(64, gpa), BigInt.asUintN(64, length));
+    const inside = (gpa: bigint, length: bigint) =>
+      ram.contains(BigInt.asUintN(64, gpa), BigInt.asUintN(64, length));
     return {
       env: {
         abort: (message: number, file: number, line: number, column: number) => {
@@ -166,7 +170,8 @@ export class FakeMonitor {
   private tell(): void {
     const { kernel, initrd, commandLine = "" } = this.options;
     const at = abi("VM_INFO");
-    const set = (field: string, value: bigint) => this.memory.setBigUint64(at + abi(`VMINFO_${field}`), value, true);
+    const set = (field: string, value: bigint) =>
+      this.memory.setBigUint64(at + abi(`VMINFO_${field}`), value, true);
     const size = this.ram.bytes.length;
     const initrdAt = (size - (initrd?.length ?? 0)) & ~0xfff;
     const kernelAt = (initrdAt - (kernel?.length ?? 0)) & ~0xfff;
@@ -182,7 +187,9 @@ export class FakeMonitor {
     set("INITRD_ADDRESS", BigInt(initrdAt));
     set("INITRD_SIZE", BigInt(initrd?.length ?? 0));
     this.memory.setUint32(at + abi("VMINFO_COMMAND_LINE_LENGTH"), commandLine.length, true);
-    this.bytes(at + abi("COMMAND_LINE_OFFSET"), commandLine.length).set(new TextEncoder().encode(commandLine));
+    this.bytes(at + abi("COMMAND_LINE_OFFSET"), commandLine.length).set(
+      new TextEncoder().encode(commandLine),
+    );
   }
 
   bytes(at: number, length: number): Uint8Array {
@@ -244,7 +251,8 @@ export class FakeMonitor {
     let tail = this.memory.getUint32(this.ring("OUT_TAIL"), true);
     const bytes: number[] = [];
     const from = abi("CONSOLE_RING") + abi("CONSOLE_OUT_OFFSET");
-    for (; tail !== head; tail = (tail + 1) >>> 0) bytes.push(this.memory.getUint8(from + (tail % abi("CONSOLE_OUT_SIZE"))));
+    for (; tail !== head; tail = (tail + 1) >>> 0)
+      bytes.push(this.memory.getUint8(from + (tail % abi("CONSOLE_OUT_SIZE"))));
     this.memory.setUint32(this.ring("OUT_TAIL"), tail, true);
     return Buffer.from(bytes).toString("latin1");
   }

@@ -119,7 +119,8 @@ export class FakeVtx implements FakeCpu, GuestActions {
   private read(field: number): bigint {
     const type = (field >> 10) & 3;
     const known = [0x4016, 0x2010, 0x6004, 0x6006].includes(field);
-    if (type !== 1 && type !== 2 && !known) throw new Error(`VMREAD of ${field.toString(16)} is off the allow list`);
+    if (type !== 1 && type !== 2 && !known)
+      throw new Error(`VMREAD of ${field.toString(16)} is off the allow list`);
     return this.get(field);
   }
 
@@ -243,4 +244,3 @@ export class FakeVtx implements FakeCpu, GuestActions {
     this.set(Field.GUEST_RFLAGS, on ? flags | 0x200n : flags & ~0x200n);
   }
 }
-

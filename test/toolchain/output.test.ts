@@ -52,6 +52,12 @@ test("a module without memory, table or functions is C still", () => {
   expect(c).toContain("const u32 vm_segment_count = 0;");
 });
 
+test("a function that --noinline names is kept out of line", () => {
+  const c = translate("(module (func $slow) (func $quick))", "--noinline", "slow,gone");
+  expect(c).toContain("static __attribute__((noinline)) void vm_slow(void);");
+  expect(c).toContain("static void vm_quick(void);");
+});
+
 test("the run-time header, part of the unsafe surface, stays under 150 lines", () => {
   const header = new URL("../../tools/wasm3-build/wasm3-runtime.h", import.meta.url);
   expect(readFileSync(header, "utf8").split("\n").length).toBeLessThan(150);

@@ -4,6 +4,7 @@ import { basename, join, relative } from "node:path";
 import { generateLayouts } from "../abi/generate.ts";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
+import { taggedFunctions } from "./noinline.ts";
 import { filesBelow } from "./sources.ts";
 import { command, step } from "./step.ts";
 
@@ -23,6 +24,8 @@ const CFLAGS = [
   "-fno-asynchronous-unwind-tables",
   "-fno-tree-loop-distribute-patterns",
   "-fno-delete-null-pointer-checks",
+  // No SSE: nothing wants 16-byte alignment.
+  "-mpreferred-stack-boundary=3",
   "-fstack-usage",
   "-Wall",
   "-Wextra",
@@ -40,7 +43,9 @@ export class Builder {
   constructor(root: string, out = join(root, "build")) {
     this.root = root;
     this.out = out;
-    this.version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+    this.version = (
+      JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }
+    ).version;
     mkdirSync(out, { recursive: true });
   }
 
@@ -66,11 +71,20 @@ export class Builder {
     });
   }
 
+  /** The functions of these files that stay out of line, as asc names them. */
+  private outOfLine(sources: string[]): string[] {
+    return sources.flatMap((file) => {
+      const path = relative(this.root, file).replace(/\.ts$/, "");
+      return taggedFunctions(readFileSync(file, "utf8")).map((name) => `${path}/${name}`);
+    });
+  }
+
   /** TypeScript to wasm to C. Returns the listing of what the module imports. */
   async translate(module: Module): Promise<void> {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
-    const sources = [...filesBelow(this.path("kernel"), ".ts"), this.path("asconfig.json")];
+    const transform = this.path("tools/build/noinline.ts");
+    const sources = [...filesBelow(this.path("kernel"), ".ts"), this.path("asconfig.json"), transform];
     if (!module.entry.startsWith("kernel/")) sources.push(this.path(module.entry));
     const target = module.as ?? module.name;
     await step({
@@ -79,8 +93,23 @@ export class Builder {
       outputs: [wasm, `${wasm}.map`],
       run: async () => {
         const asc = this.path("node_modules/assemblyscript/bin/asc.js");
-        const args = [asc, module.entry, "--config", "asconfig.json", "--target", target, "--outFile", wasm];
-        await this.run(process.execPath, args);
+        const args = [
+          asc,
+          module.entry,
+          "--transform",
+          transform,
+          "--config",
+          "asconfig.json",
+          "--target",
+          target,
+          "--outFile",
+          wasm,
+        ];
+        await this.run(process.execPath, [
+          "--import",
+          this.path("node_modules/tsx/dist/loader.mjs"),
+          ...args,
+        ]);
       },
     });
     await step({
@@ -88,8 +117,17 @@ export class Builder {
       salt: JSON.stringify(module),
       outputs: [`${base}.c`, `${base}.listing`],
       run: async () => {
-        const args = [wasm, "--out", `${base}.c`, "--name", target.replaceAll("-", "_"), "--map", `${wasm}.map`];
+        const args = [
+          wasm,
+          "--out",
+          `${base}.c`,
+          "--name",
+          target.replaceAll("-", "_"),
+          "--map",
+          `${wasm}.map`,
+        ];
         args.push("--include", `kernel/machine/${target}.h`);
+        args.push("--noinline", this.outOfLine(sources).join(","));
         if (module.allow) args.push("--allow", module.allow.join(","));
         if (module.allowRecursion) args.push("--allow-recursion");
         writeFileSync(`${base}.listing`, await this.run(join(this.out, "tools/wasm3-build"), args));
@@ -120,7 +158,18 @@ export class Builder {
       inputs: [source, this.path("boot/selectors.inc"), join(this.out, "abi/layout.inc")],
       outputs: [object],
       run: async () => {
-        await this.run("nasm", ["-f", "elf64", "-g", "-F", "dwarf", "-Werror", `-I${join(this.out, "abi")}/`, relative(this.root, source), "-o", object]);
+        await this.run("nasm", [
+          "-f",
+          "elf64",
+          "-g",
+          "-F",
+          "dwarf",
+          "-Werror",
+          `-I${join(this.out, "abi")}/`,
+          relative(this.root, source),
+          "-o",
+          object,
+        ]);
       },
     });
   }

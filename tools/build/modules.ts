@@ -23,7 +23,11 @@ const root: Module = { name: "root", entry: "kernel/root/main.ts", small: true }
 
 /** The monitors' capability list (kernel/machine/monitor-vmx.h). */
 const monitorCapabilities = ["cpuid", "env", "fpu", "guest", "registers", "time", "vmcs"];
-const monitorVmx: Module = { name: "monitor-vmx", entry: "kernel/monitor/vmx.ts", allow: monitorCapabilities };
+const monitorVmx: Module = {
+  name: "monitor-vmx",
+  entry: "kernel/monitor/vmx.ts",
+  allow: monitorCapabilities,
+};
 
 export const typevisor: Image = { name: "typevisor", modules: [root, monitorVmx] };
 

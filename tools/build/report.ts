@@ -36,7 +36,10 @@ export async function printReport(builder: Builder, images: Image[]): Promise<vo
     console.log(`${image.name}.elf: ${kib(size)} of ${kib(IMAGE_LIMIT)}; line table ${kib(lines)}`);
   }
   const files = unsafeFiles(builder.root);
-  const counts = files.map((f) => ({ file: relative(builder.root, f), lines: countLines(readFileSync(f, "utf8")) }));
+  const counts = files.map((f) => ({
+    file: relative(builder.root, f),
+    lines: countLines(readFileSync(f, "utf8")),
+  }));
   const total = counts.reduce((sum, c) => sum + c.lines, 0);
   console.log(`unsafe surface: ${total} of ${UNSAFE_LIMIT} lines in ${files.length} files`);
 }

@@ -18,7 +18,8 @@ export async function step({ inputs, salt, outputs, run }: Step): Promise<boolea
   const hash = createHash("sha256").update(salt ?? "");
   for (const file of inputs) hash.update(file).update("\0").update(readFileSync(file));
   const digest = hash.digest("hex");
-  const fresh = outputs.every((f) => existsSync(f)) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest;
+  const fresh =
+    outputs.every((f) => existsSync(f)) && existsSync(stamp) && readFileSync(stamp, "utf8") === digest;
   if (fresh) return false;
   mkdirSync(dirname(stamp), { recursive: true });
   await run();

@@ -87,6 +87,12 @@ void check_imports(struct Module *module, const char *allowed) {
   }
 }
 
+/* Marks functions for the C compiler; names that the module does not have any more mean nothing. */
+void keep_out_of_line(struct Module *module, const char *names) {
+  for (u32 i = module->import_count; i < module->function_count; i++)
+    module->functions[i].out_of_line = is_listed(names, module->functions[i].name);
+}
+
 /* ---- the call graph ---- */
 
 static bool is_call(const struct Instruction *instruction) {

@@ -16,11 +16,12 @@ static const char usage[] =
     "  --map FILE.map      asc's source map, for #line and for messages\n"
     "  --include HEADER    a header for the C to include, which defines the imports; may be repeated\n"
     "  --allow A,B,C       refuse imports of any other module; \"\" allows none\n"
+    "  --noinline A,B,C    functions, by their names in the module, that the C compiler is to keep out of line\n"
     "  --allow-recursion   do not refuse cycles in the call graph\n"
     "  --list-ops          print the operations that can be translated, or those that a module uses and how often\n";
 
 struct Options {
-  const char *module, *out, *name, *map, *allow;
+  const char *module, *out, *name, *map, *allow, *noinline;
   const char **includes;
   u32 include_count;
   bool allow_recursion, list_operations;
@@ -32,6 +33,7 @@ static const char **find_value(struct Options *options, const char *option) {
   if (!strcmp(option, "--name")) return &options->name;
   if (!strcmp(option, "--map")) return &options->map;
   if (!strcmp(option, "--allow")) return &options->allow;
+  if (!strcmp(option, "--noinline")) return &options->noinline;
   if (strcmp(option, "--include")) die("unknown option %s; expected one that --help lists", option);
   options->includes = grow(options->includes, options->include_count, sizeof *options->includes);
   return &options->includes[options->include_count++];
@@ -103,6 +105,7 @@ int main(int count, char **arguments) {
     print_operations(true);
     return 0;
   }
+  if (options.noinline) keep_out_of_line(&module, options.noinline);
   struct Writer writer = {.out = options.out};
   name_symbols(&module, options.name);
   stop_if_refused(&module);

@@ -46,7 +46,7 @@ static void write_segments(struct Text *text, const struct Module *module, const
 static void write_prototypes(struct Text *text, const struct Module *module) {
   for (u32 i = module->import_count; i < module->function_count; i++) {
     const struct Function *function = &module->functions[i];
-    append(text, "%s", function->exported ? "" : "static ");
+    append(text, "%s%s", function->exported ? "" : "static ", function->out_of_line ? "__attribute__((noinline)) " : "");
     append_signature(text, function->type, function->symbol);
     append(text, ";\n");
   }

@@ -73,7 +73,7 @@ struct Function {
   const char *symbol; /* in C */
   const char *import_module, *import_field; /* NULL unless imported */
   const struct Type *type;
-  bool exported;
+  bool exported, out_of_line;
   const u8 *body, *body_end; /* NULL if imported */
   u32 local_count;           /* without parameters */
 
@@ -168,6 +168,7 @@ void print_listing(const struct Module *module, const char *name);
 void check_imports(struct Module *module, const char *allowed);
 void check_state(struct Module *module); /* mutable globals, heap, start function */
 void check_recursion(struct Module *module);
+void keep_out_of_line(struct Module *module, const char *names);
 
 /* ---- symbols.c ---- */
 

@@ -12,7 +12,7 @@ const first = Number(process.env["SEED"] ?? 1);
 
 /** How a guest may end: by its own doing, or because its time is up. */
 const mayEnd =
-  /^(powered off|reset|reset \(triple fault\) \(0x[0-9a-f]+\)|halted with interrupts off \(0x[0-9a-f]+\)|task switch \(0x[0-9a-f]+\)|time limit|an (access|instruction) .*)$/;
+  /^(powered off|reset|reset \(triple fault\) \(0x[0-9a-f]+\)|halted with interrupts off \(0x[0-9a-f]+\)|task switch \(0x[0-9a-f]+\)|time limit|an event's delivery .*|an instruction .*)$/;
 
 test.each(Array.from({ length: boots }, (_, i) => first + i * perBoot))(
   `${perBoot} guests that execute garbage, from seed %d on, end themselves or run on`,

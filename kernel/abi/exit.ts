@@ -39,7 +39,7 @@ export namespace Refusal {
 export const EXIT_COUNTERS: u32 = 512;
 export const REFUSAL_COUNTERS: u32 = 768;
 
-/** The last exits of a vCPU, oldest overwritten: LAST_EXITS records, the next one's index in RunArea.lastExit. */
+/** The last exits of a vCPU, oldest overwritten: LAST_EXITS records; RunArea.nextExit is the next one's offset. */
 export const LAST_EXITS_OFFSET: u32 = 1024;
 export const LAST_EXITS: u32 = 32;
 

@@ -13,8 +13,8 @@ export class RunArea extends Gprs {
   stopDetail: u64;
   /** With Request.Halt: TSC value at which to run again at the latest; ~0 for none. */
   wake: u64;
-  /** Exits so far, modulo 2^32: the last one's record is number lastExit - 1 modulo LAST_EXITS. */
-  lastExit: u32;
+  /** Where the next exit's record goes: an offset from LAST_EXITS_OFFSET. */
+  nextExit: u32;
   padding: u32;
 }
 

@@ -158,7 +158,15 @@ const CASCADE: u32 = 2;
 const EDGE_ONLY_MASTER: u32 = 0x07;
 const EDGE_ONLY_SLAVE: u32 = 0x21;
 
+
+@unmanaged
+class Output {
+  /** Nonzero: the processor is asked for an interrupt. */
+  asserted: u32;
+}
+
 const controllers = memory.data(128, 4);
+const output = changetype<Output>(memory.data(4));
 
 function controller(n: u32): Controller {
   return changetype<Controller>(controllers + <usize>n * offsetof<Controller>());
@@ -173,60 +181,72 @@ export function resetPic(sciIrq: u32): void {
   controller(sciIrq >> 3).level = 1 << (sciIrq & 7);
 }
 
-/** The slave's output is the master's input 2. */
-function cascade(): void {
+/** The slave's output is the master's input 2, and the master's is the processor's. */
+function settle(): void {
   controller(0).set(CASCADE, controller(1).request() >= 0);
+  output.asserted = controller(0).request() >= 0 ? 1 : 0;
 }
 
 /** The slave's output falls while it is acknowledged: another request is a new edge for the master. */
 function acknowledgeSlave(input: u32): void {
   controller(1).acknowledge(input);
   controller(0).set(CASCADE, false);
-  cascade();
 }
 
 /** Whether the processor is asked for an interrupt. */
 export function picOutput(): bool {
-  return controller(0).request() >= 0;
+  return output.asserted != 0;
 }
 
-/** Asserts or releases input 0 to 15. */
-export function setLine(irq: u32, up: bool): void {
+/** Asserts or releases input 0 to 15; whether that is a change. */
+export function setLine(irq: u32, up: bool): bool {
   const c = controller(irq >> 3);
-  if (((c.lines >> (irq & 7)) & 1) == <u32>up) return;
+  if (((c.lines >> (irq & 7)) & 1) == <u32>up) return false;
   c.set(irq & 7, up);
-  if (irq >= 8) cascade();
+  settle();
+  return true;
 }
 
-/** The processor's acknowledgement: the vector to deliver. A request that is gone by now is input 7's. */
+/** Acknowledges what a controller asks for: its input. A request that is gone by now is input 7's, and not in service. */
+function acknowledge(n: u32): u32 {
+  const c = controller(n);
+  const input = c.request();
+  if (input < 0) return 7;
+  if (n == 0) c.acknowledge(input);
+  else acknowledgeSlave(input);
+  return input;
+}
+
+/** The processor's acknowledgement: the vector to deliver. */
 export function acknowledgeInterrupt(): u32 {
-  const master = controller(0);
-  let input = master.request();
-  if (input < 0) return master.base + 7;
-  master.acknowledge(input);
-  if (input != CASCADE) return master.base + input;
-  const slave = controller(1);
-  input = slave.request();
-  if (input < 0) return slave.base + 7;
-  acknowledgeSlave(input);
-  return slave.base + input;
+  let n: u32 = 0;
+  let input = acknowledge(0);
+  if (input == CASCADE) {
+    n = 1;
+    input = acknowledge(1);
+  }
+  settle();
+  return controller(n).base + input;
 }
 
-/** The read that follows a poll command acknowledges, whatever its offset. */
-function poll(slave: u32): u32 {
+/** Whether the next read is the one that a poll command asked for, whatever its offset. */
+export function isPolled(slave: u32): bool {
+  return controller(slave).poll != 0;
+}
+
+/** That read: it acknowledges. */
+export function pollPic(slave: u32): u32 {
   const c = controller(slave);
   c.poll = 0;
-  const input = c.request();
-  if (input < 0) return 0;
-  if (slave) acknowledgeSlave(input);
-  else c.acknowledge(input);
+  if (c.request() < 0) return 0;
+  const input = acknowledge(slave);
+  settle();
   return 0x80 | input;
 }
 
 /** Ports 20h, 21h (master), A0h, A1h (slave). */
 export function readPic(slave: u32, offset: u32): u32 {
   const c = controller(slave);
-  if (c.poll) return poll(slave);
   return offset ? c.imr : c.status();
 }
 
@@ -234,7 +254,7 @@ export function writePic(slave: u32, offset: u32, value: u32): void {
   const c = controller(slave);
   if (offset) c.data(value);
   else c.command(value);
-  cascade();
+  settle();
 }
 
 /** Ports 4D0h, 4D1h. */
@@ -249,5 +269,5 @@ export function writeEdgeLevel(slave: u32, value: u32): void {
   const changed = level ^ c.level;
   c.irr = (c.irr & ~changed) | (c.lines & level & changed);
   c.level = level;
-  cascade();
+  settle();
 }

@@ -231,8 +231,13 @@ export function clockLine(): bool {
   return (rtc.flags & cell(Reg.B) & B_INTERRUPTS) != 0;
 }
 
-export function readRtc(offset: u32, now: u64): u32 {
-  if (offset == 0) return 0xff;
+/** Writes the index: the byte that offset 1 is about. */
+export function selectRtc(value: u32): void {
+  rtc.index = value & 0x7f;
+}
+
+/** Offset 1. */
+export function readRtc(now: u64): u32 {
   updateClock(now);
   const n = rtc.index;
   if (n == Reg.A) {
@@ -260,11 +265,8 @@ function writeControl(n: u32, value: u32, now: u64): void {
   if (running()) start(now);
 }
 
-export function writeRtc(offset: u32, value: u32, now: u64): void {
-  if (offset == 0) {
-    rtc.index = value & 0x7f;
-    return;
-  }
+/** Offset 1. */
+export function writeRtc(value: u32, now: u64): void {
   updateClock(now);
   const n = rtc.index;
   if (n == Reg.C || n == Reg.D) return;

@@ -68,8 +68,16 @@ class Uart {
   loopStart: u32;
   loopCount: u32;
   overrun: u32;
-  /** Root should empty the ring soon. */
-  wantsDrain: u32;
+  /** Signal bits. */
+  signals: u32;
+}
+
+/** What an access to a register may have changed for others. */
+export namespace Signal {
+  /** The interrupt line. */
+  export const Line: u32 = 1 << 0;
+  /** Root should empty the ring: a line is complete, the ring is half full, or the guest waits for room. */
+  export const Drain: u32 = 1 << 1;
 }
 
 const uart = changetype<Uart>(memory.data(52, 4));
@@ -123,14 +131,19 @@ export function uartWaitsForRoom(): bool {
   return uart.ier & IER_EMPTY && uart.emptyPending && !canSend();
 }
 
-/** Whether root should take the output now: a line is complete, or the ring is half full. Asked once. */
-export function takeDrainWish(): bool {
-  const wants = uart.wantsDrain != 0;
-  uart.wantsDrain = 0;
-  return wants;
+/** Signal bits since takeSignals(). */
+export function signals(): u32 {
+  return uart.signals;
+}
+
+export function takeSignals(): u32 {
+  const taken = uart.signals;
+  uart.signals = 0;
+  return taken;
 }
 
 function receive(): u32 {
+  uart.signals |= Signal.Line;
   if (uart.loopCount > 0) {
     const byte = load<u8>(looped + uart.loopStart);
     uart.loopStart = (uart.loopStart + 1) % FIFO;
@@ -157,6 +170,7 @@ function loopBack(byte: u32): void {
 
 function send(byte: u32): void {
   uart.emptyPending = 1;
+  if (uart.ier) uart.signals |= Signal.Line;
   if (looping()) {
     loopBack(byte);
     return;
@@ -165,7 +179,7 @@ function send(byte: u32): void {
   if (left == 0) return; // written to a busy transmitter: lost, as on the wire
   store<u8>(CONSOLE_RING + CONSOLE_OUT_OFFSET + (rings.outHead & (CONSOLE_OUT_SIZE - 1)), <u8>byte);
   rings.outHead++;
-  if (byte == LINE_FEED || left <= CONSOLE_OUT_SIZE / 2) uart.wantsDrain = 1;
+  if (byte == LINE_FEED || left <= CONSOLE_OUT_SIZE / 2) uart.signals |= Signal.Drain;
 }
 
 export function readUart(offset: u32): u32 {
@@ -176,7 +190,10 @@ export function readUart(offset: u32): u32 {
       return uart.lcr & LCR_DLAB ? uart.divisor >> 8 : uart.ier;
     case Reg.IIR_FCR: {
       const why = cause();
-      if (why == IIR_EMPTY) uart.emptyPending = 0;
+      if (why == IIR_EMPTY) {
+        uart.emptyPending = 0;
+        uart.signals |= Signal.Line;
+      }
       return why | (uart.fcr ? IIR_FIFOS : 0);
     }
     case Reg.LCR:
@@ -184,16 +201,22 @@ export function readUart(offset: u32): u32 {
     case Reg.MCR:
       return uart.mcr;
     case Reg.LSR: {
-      const ready = canSend();
-      if (!ready) uart.wantsDrain = 1;
-      const status =
-        (received() > 0 ? LSR_DATA : 0) | (uart.overrun ? LSR_OVERRUN : 0) | (ready ? LSR_EMPTY : 0);
-      uart.overrun = 0;
+      let status: u32 = received() > 0 ? LSR_DATA : 0;
+      if (canSend()) status |= LSR_EMPTY;
+      else uart.signals |= Signal.Drain;
+      if (uart.overrun) {
+        status |= LSR_OVERRUN;
+        uart.overrun = 0;
+        uart.signals |= Signal.Line;
+      }
       return status;
     }
     case Reg.MSR: {
       const status = uart.modem | uart.modemChanges;
-      uart.modemChanges = 0;
+      if (uart.modemChanges) {
+        uart.modemChanges = 0;
+        uart.signals |= Signal.Line;
+      }
       return status;
     }
     default:
@@ -234,10 +257,12 @@ export function writeUart(offset: u32, value: u32): void {
         // Enabling the interrupt while the transmitter is empty raises it.
         if (value & IER_EMPTY && !(uart.ier & IER_EMPTY)) uart.emptyPending = 1;
         uart.ier = value & 15;
+        uart.signals |= Signal.Line;
       }
       break;
     case Reg.IIR_FCR:
       writeFifoControl(value);
+      uart.signals |= Signal.Line;
       break;
     case Reg.LCR:
       uart.lcr = value;
@@ -245,6 +270,7 @@ export function writeUart(offset: u32, value: u32): void {
     case Reg.MCR:
       uart.mcr = value & 0x1f;
       updateModem();
+      uart.signals |= Signal.Line;
       break;
     case Reg.SCR:
       uart.scratch = value;

@@ -1,4 +1,4 @@
-/** One exit, one handler. */
+/** One exit, one handler, whatever the vendor: but for I/O, which the vendor's own code has before. */
 import { Exit } from "../abi/exit";
 import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
@@ -18,15 +18,12 @@ import { onMemory } from "../vcpu/emulate";
 import { onReadMsr, onWriteMsr } from "../vcpu/msr";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
-import { afterPort, nextEvent, readPort, writePort } from "./platform";
-import { onStringPort } from "./stringport";
+import { nextEvent } from "./wiring";
 
 export function dispatch(v: Vcpu, kind: u32): u32 {
   switch (kind) {
     case Exit.Cpuid:
       return onCpuid(v);
-    case Exit.Port:
-      return onPort(v);
     case Exit.Halt:
       return onHalt(v);
     case Exit.InterruptWindow:
@@ -47,7 +44,7 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
     case Exit.Undefined:
       return onUndefined(v);
     case Exit.Memory:
-      return onLooked(v, kind);
+      return onMemory(v);
     case Exit.TripleFault:
       return onTripleFault(v);
     case Exit.TaskSwitch:
@@ -57,30 +54,6 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
     default:
       return onUnexpected(v);
   }
-}
-
-function onPort(v: Vcpu): u32 {
-  if (v.portString) return onLooked(v, Exit.Port);
-  if (v.portIn) {
-    const value = readPort(v, v.port, v.portSize);
-    if (v.portSize == 1) v.rax = (v.rax & ~0xff) | value;
-    else if (v.portSize == 2) v.rax = (v.rax & ~0xffff) | value;
-    else v.rax = value;
-  } else {
-    writePort(v, v.port, v.portSize, <u32>v.rax);
-  }
-  v.skip();
-  return asRequest(v, afterPort(v), Request.Console);
-}
-
-function asRequest(v: Vcpu, next: u32, request: u32): u32 {
-  if (next == Next.Yield) v.request = request;
-  return next;
-}
-
-/** The instruction has to be looked at. Two callers, and so not inlined: it stays out of the way of the quick exits. */
-function onLooked(v: Vcpu, kind: u32): u32 {
-  return kind == Exit.Memory ? onMemory(v) : asRequest(v, onStringPort(v), Request.Console);
 }
 
 /** HLT: root takes the CPU until something is due. */
@@ -96,5 +69,6 @@ function onHalt(v: Vcpu): u32 {
 export function halt(v: Vcpu): u32 {
   v.halted = 1;
   v.wake = nextEvent();
-  return asRequest(v, Next.Yield, Request.Halt);
+  v.request = Request.Halt;
+  return Next.Yield;
 }

@@ -3,13 +3,22 @@
  * writes.
  */
 import { Refusal } from "../abi/exit";
+import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
 import { readPm, resetPm, writePm } from "../device/acpipm";
 import { readPciAddress, readPciData, writePciAddress } from "../device/pciconfig";
-import { readEdgeLevel, readPic, resetPic, writeEdgeLevel, writePic } from "../device/pic8259";
+import {
+  isPolled,
+  pollPic,
+  readEdgeLevel,
+  readPic,
+  resetPic,
+  writeEdgeLevel,
+  writePic,
+} from "../device/pic8259";
 import { readPit, readSpeaker, resetPit, writeSpeaker } from "../device/pit8254";
-import { readRtc, resetRtc, setCmos, writeRtc } from "../device/rtc146818";
-import { readUart, resetUart, takeDrainWish, writeUart } from "../device/uart16550";
+import { readRtc, resetRtc, selectRtc, setCmos, writeRtc } from "../device/rtc146818";
+import { Signal, readUart, resetUart, signals, takeSignals, writeUart } from "../device/uart16550";
 import { tsc } from "../machine/time";
 import { Next, Vcpu } from "../vcpu/vcpu";
 import { pitCount, pmCount, rtcCount } from "./clock";
@@ -51,11 +60,9 @@ const KEYBOARD_RESET: u32 = 0xfe;
 @unmanaged
 class Platform {
   resetControl: u32;
-  /** StopReason that a port write asked for. */
-  stop: u32;
 }
 
-const platform = changetype<Platform>(memory.data(8));
+const platform = changetype<Platform>(memory.data(4));
 
 function setCmosWord(n: u32, value: u32): void {
   setCmos(n, value & 255);
@@ -79,19 +86,109 @@ export function resetPlatform(bootTime: u64, ramLow: u64, ramHigh: u64): void {
   setCmos(0x5d, high >> 16);
 }
 
-function readByte(v: Vcpu, port: u32, t: u64): u32 {
-  if (port - Port.UART < UART_PORTS) {
-    const value = readUart(port - Port.UART);
-    wireUart();
-    return value;
+function stop(v: Vcpu, reason: u32): void {
+  v.leaveWith(v.stop(reason, 0));
+}
+
+// One device's registers each; `offset` is from the first of its ports. Only what may change an interrupt line or the
+// time of the next event says so to others: most accesses do not.
+
+/** The UART's line has changed, or its console has something for root. Passes `value` on. @noinline */
+function settleUart(v: Vcpu, value: u32): u32 {
+  const what = takeSignals();
+  if (what & Signal.Line) wireUart(v);
+  if (what & Signal.Drain) {
+    v.request = Request.Console;
+    v.leaveWith(Next.Yield);
   }
+  return value;
+}
+
+/** @noinline */
+function readUartPort(v: Vcpu, offset: u32): u32 {
+  const value = readUart(offset);
+  return signals() ? settleUart(v, value) : value;
+}
+
+/** @noinline */
+function writeUartPort(v: Vcpu, offset: u32, value: u32): void {
+  writeUart(offset, value);
+  if (signals()) settleUart(v, value);
+}
+
+/** @noinline */
+function pollPicPort(v: Vcpu, slave: u32): u32 {
+  const value = pollPic(slave);
+  updateOutput(v);
+  return value;
+}
+
+function readPicPort(v: Vcpu, slave: u32, offset: u32): u32 {
+  return isPolled(slave) ? pollPicPort(v, slave) : readPic(slave, offset);
+}
+
+/** @noinline */
+function writePicPort(v: Vcpu, slave: u32, offset: u32, value: u32): void {
+  writePic(slave, offset, value);
+  updateOutput(v);
+}
+
+/** @noinline */
+function readPitPort(offset: u32): u32 {
+  return readPit(offset, pitCount(tsc()));
+}
+
+/** @noinline */
+function readSpeakerPort(): u32 {
+  return readSpeaker(pitCount(tsc()));
+}
+
+/** @noinline */
+function writeSpeakerPort(value: u32): void {
+  writeSpeaker(value, pitCount(tsc()));
+}
+
+/** @noinline */
+function readRtcPort(v: Vcpu): u32 {
+  const value = readRtc(rtcCount(tsc()));
+  wireClock(v);
+  arm();
+  return value;
+}
+
+/** @noinline */
+function writeRtcPort(v: Vcpu, value: u32): void {
+  writeRtc(value, rtcCount(tsc()));
+  wireClock(v);
+  arm();
+}
+
+/** @noinline */
+function readPmPort(offset: u32): u32 {
+  return readPm(offset, pmCount(tsc()));
+}
+
+/** @noinline */
+function writePmPort(v: Vcpu, offset: u32, value: u32): void {
+  if (writePm(offset, value, pmCount(tsc()))) stop(v, StopReason.PoweredOff);
+  wirePm(v);
+  arm();
+}
+
+function writeReset(v: Vcpu, value: u32): void {
+  if (value & ~platform.resetControl & RESET_CPU) stop(v, StopReason.Reset);
+  platform.resetControl = value & RESET_MASK;
+}
+
+/** Reads a byte-wide register. */
+export function readByte(v: Vcpu, port: u32): u32 {
+  if (port - Port.UART < UART_PORTS) return readUartPort(v, port - Port.UART);
   switch (port) {
     case Port.PIC_MASTER:
     case Port.PIC_MASTER + 1:
-      return readPic(0, port & 1);
     case Port.PIC_SLAVE:
     case Port.PIC_SLAVE + 1:
-      return readPic(1, port & 1);
+      return readPicPort(v, port >> 7, port & 1);
     case Port.EDGE_LEVEL:
     case Port.EDGE_LEVEL + 1:
       return readEdgeLevel(port & 1);
@@ -99,110 +196,89 @@ function readByte(v: Vcpu, port: u32, t: u64): u32 {
     case Port.PIT + 1:
     case Port.PIT + 2:
     case Port.PIT + 3:
-      return readPit(port & 3, pitCount(t));
+      return readPitPort(port & 3);
     case Port.SPEAKER:
-      return readSpeaker(pitCount(t));
+      return readSpeakerPort();
+    case Port.RTC + 1:
+      return readRtcPort(v);
     case Port.RTC:
-    case Port.RTC + 1: {
-      const value = readRtc(port & 1, rtcCount(t));
-      wireClock();
-      arm();
-      return value;
-    }
     case Port.POST:
       return 0xff;
     case Port.RESET:
       return platform.resetControl;
     default:
-      if (port - Port.PM < PM_PORTS) return readPm(port - Port.PM, pmCount(t));
+      if (port - Port.PM < PM_PORTS) return readPmPort(port - Port.PM);
       if (port - Port.PCI_DATA < PCI_DATA_PORTS) return readPciData();
       v.refuse(Refusal.UnclaimedPort);
       return 0xff;
   }
 }
 
-function writeByte(v: Vcpu, port: u32, value: u32, t: u64): void {
+/** Writes a byte-wide register. */
+export function writeByte(v: Vcpu, port: u32, value: u32): void {
   if (port - Port.UART < UART_PORTS) {
-    writeUart(port - Port.UART, value);
-    wireUart();
+    writeUartPort(v, port - Port.UART, value);
     return;
   }
   switch (port) {
     case Port.PIC_MASTER:
     case Port.PIC_MASTER + 1:
-      writePic(0, port & 1, value);
-      break;
     case Port.PIC_SLAVE:
     case Port.PIC_SLAVE + 1:
-      writePic(1, port & 1, value);
+      writePicPort(v, port >> 7, port & 1, value);
       break;
     case Port.EDGE_LEVEL:
     case Port.EDGE_LEVEL + 1:
       writeEdgeLevel(port & 1, value);
+      updateOutput(v);
       break;
     case Port.PIT:
     case Port.PIT + 1:
     case Port.PIT + 2:
     case Port.PIT + 3:
-      programTimer(port & 3, value, t);
+      programTimer(v, port & 3, value);
       break;
     case Port.SPEAKER:
-      writeSpeaker(value, pitCount(t));
+      writeSpeakerPort(value);
       break;
     case Port.RTC:
+      selectRtc(value);
+      break;
     case Port.RTC + 1:
-      writeRtc(port & 1, value, rtcCount(t));
-      wireClock();
-      arm();
+      writeRtcPort(v, value);
       break;
     case Port.POST:
       break;
     case Port.KEYBOARD:
       // The keyboard controller itself is not there; its reset line is, for guests that know no other way.
-      if (value == KEYBOARD_RESET) platform.stop = StopReason.Reset;
+      if (value == KEYBOARD_RESET) stop(v, StopReason.Reset);
       else v.refuse(Refusal.UnclaimedPort);
       break;
     case Port.RESET:
-      if (value & ~platform.resetControl & RESET_CPU) platform.stop = StopReason.Reset;
-      platform.resetControl = value & RESET_MASK;
+      writeReset(v, value);
       break;
     default:
-      if (port - Port.PM < PM_PORTS) {
-        if (writePm(port - Port.PM, value, pmCount(t))) platform.stop = StopReason.PoweredOff;
-        wirePm();
-        arm();
-      } else if (port - Port.PCI_DATA >= PCI_DATA_PORTS) {
-        v.refuse(Refusal.UnclaimedPort);
-      }
+      if (port - Port.PM < PM_PORTS) writePmPort(v, port - Port.PM, value);
+      else if (port - Port.PCI_DATA >= PCI_DATA_PORTS) v.refuse(Refusal.UnclaimedPort);
   }
 }
 
 /**
- * IN of 1, 2 or 4 bytes. Registers are bytes but for PCI's: a wider access is one of each byte in turn, all at the same
- * moment.
+ * IN of 2 or 4 bytes. Registers are bytes but for PCI's and the PM timer's: a wider access is one of each byte in turn.
  */
-export function readPort(v: Vcpu, port: u32, size: u32): u32 {
+export function readWide(v: Vcpu, port: u32, size: u32): u32 {
   if (port == Port.PCI_ADDRESS && size == 4) return readPciAddress();
-  const t = tsc();
-  if (port == Port.PM_TIMER && size == 4) return <u32>pmCount(t);
-  let value = readByte(v, port, t);
-  for (let i: u32 = 1; i < size; i++) value |= readByte(v, (port + i) & 0xffff, t) << (i * 8);
-  updateOutput(v);
+  if (port == Port.PM_TIMER && size == 4) return <u32>pmCount(tsc());
+  let value: u32 = 0;
+  for (let i: u32 = 0; i < size; i++) value |= readByte(v, (port + i) & 0xffff) << (i * 8);
   return value;
 }
 
-export function writePort(v: Vcpu, port: u32, size: u32, value: u32): void {
+/** OUT of 2 or 4 bytes. */
+export function writeWide(v: Vcpu, port: u32, size: u32, value: u32): void {
   if (port == Port.PCI_ADDRESS && size == 4) {
     writePciAddress(value);
     return;
   }
-  const t = tsc();
-  for (let i: u32 = 0; i < size; i++) writeByte(v, (port + i) & 0xffff, (value >> (i * 8)) & 0xff, t);
-  updateOutput(v);
-}
-
-/** What a port access made of the VM: go on, let root take the console's output, or stop. */
-export function afterPort(v: Vcpu): u32 {
-  if (platform.stop) return v.stop(platform.stop, 0);
-  return takeDrainWish() ? Next.Yield : Next.Resume;
+  for (let i: u32 = 0; i < size; i++) writeByte(v, (port + i) & 0xffff, (value >> (i * 8)) & 0xff);
 }

@@ -7,8 +7,8 @@ import { decode } from "../vcpu/decode";
 import { RDI, RSI, finish } from "../vcpu/operand";
 import { LIMIT, Progress, advance, countDown, openElement, progress } from "../vcpu/string";
 import { Seg } from "../vcpu/system";
-import { Access, Next, Vcpu } from "../vcpu/vcpu";
-import { afterPort, readPort, writePort } from "./platform";
+import { Access, Attention, Vcpu } from "../vcpu/vcpu";
+import { readPort, writePort } from "./port";
 
 /** Opcodes 6C to 6F: bit 1 is the direction, bit 0 says that the element is no byte. */
 const INSB: u32 = 0x6c;
@@ -34,17 +34,14 @@ function transfer(v: Vcpu): bool {
   return true;
 }
 
-/** Says what is next, as afterPort() does. Needs v.system, v.rsp, v.rflags and v.blocking. */
-export function onStringPort(v: Vcpu): u32 {
-  let next: u32 = Next.Resume;
+/** INS or OUTS. Needs v.system, v.rsp, v.rflags and v.blocking. */
+export function onStringPort(v: Vcpu): void {
   // Another instruction by now: the guest executes that one.
-  if (!decode(v) || !isSame(v)) return next;
+  if (!decode(v) || !isSame(v)) return;
   let what = progress(v, 0);
   for (let done: u32 = 1; what == Progress.Iterate; done++) {
-    if (!transfer(v)) return next;
-    next = afterPort(v);
-    what = progress(v, next == Next.Resume ? done : LIMIT);
+    if (!transfer(v)) return;
+    what = progress(v, v.attention & Attention.Leave ? LIMIT : done);
   }
   finish(v, what == Progress.Complete);
-  return next;
 }

@@ -1,21 +1,31 @@
 /** The monitor on VT-x: what root and the exit stub call. */
 import { Injection } from "../vcpu/event";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
+import { answerPlain, isPlain } from "../vcpu/cpuid";
 import { Exit } from "../abi/exit";
 import { onControlRegister } from "../vmx/cr";
 import { inject, isInjecting, loadInterruptibility, setWindows } from "../vmx/event";
-import { complete, decode } from "../vmx/exit";
+import { Io, Reason, complete, decode, loadStringPort, skip } from "../vmx/exit";
 import { storeSystem } from "../vmx/system";
 import * as F from "../vmx/field";
 import { chooseEvent } from "./deliver";
 import { dispatch, halt } from "./dispatch";
 import { isLoaded, load } from "./load";
-import { poll } from "./platform";
+import { readByte, writeByte } from "./platform";
+import { onWide } from "./port";
+import { onStringPort } from "./stringport";
+import { poll } from "./wiring";
 
 const injection = changetype<Injection>(memory.data(16, 4));
 
-/** Delivers what is due before the guest goes on. */
-function deliver(v: Vcpu): u32 {
+/** Sees to what must be before the guest goes on, or instead of it. @noinline */
+function attend(v: Vcpu): u32 {
+  if (v.attention & Attention.Leave) {
+    const next = v.leave;
+    v.leave = Next.Resume;
+    v.attention &= ~Attention.Leave;
+    return next;
+  }
   if (!isInjecting()) {
     loadInterruptibility(v);
     const next = chooseEvent(v, injection);
@@ -40,17 +50,60 @@ export function enter(area: usize): u32 {
     if (!(v.attention & (Attention.Interrupt | Attention.Nmi))) return halt(v);
     v.halted = 0;
   }
-  return v.attention ? deliver(v) : Next.Resume;
+  return resume(v);
 }
 
-/** The guest exited for `reason` (SDM Vol. 3C 28.2.1). */
-export function exit(area: usize, reason: u32): u32 {
-  const v = changetype<Vcpu>(area);
+/** What an exit ends with when its handler says to go on. */
+function resume(v: Vcpu): u32 {
+  return v.attention ? attend(v) : Next.Resume;
+}
+
+/** INS and OUTS, and IN and OUT of 2 and 4 bytes. @noinline */
+function onOtherIo(v: Vcpu, q: u32): u32 {
+  if (q & Io.STRING) {
+    loadStringPort(v, q);
+    onStringPort(v);
+    complete(v);
+  } else {
+    onWide(v, q >> Io.PORT, (q & Io.SIZE) + 1, q & Io.IN);
+    skip(v.rip);
+  }
+  return resume(v);
+}
+
+/** I/O instructions. @noinline */
+function onIo(v: Vcpu): u32 {
+  v.count(Exit.Port, Reason.IO);
+  const q = <u32>F.QUALIFICATION.read();
+  const how = q & (Io.SIZE | Io.IN | Io.STRING);
+  if (how == Io.IN) v.al = readByte(v, q >> Io.PORT);
+  else if (how == 0) writeByte(v, q >> Io.PORT, v.al);
+  else return onOtherIo(v, q);
+  skip(v.rip);
+  return resume(v);
+}
+
+/** @noinline */
+function onOther(v: Vcpu, reason: u32): u32 {
   v.reason = reason;
-  v.rip = F.GUEST_RIP.read();
   const kind = decode(v);
-  v.count(kind);
+  v.count(kind, reason);
   const next = kind == Exit.ControlRegister ? onControlRegister(v) : dispatch(v, kind);
   complete(v);
-  return next == Next.Resume && v.attention ? deliver(v) : next;
+  return next == Next.Resume ? resume(v) : next;
+}
+
+/** The guest exited for `reason` (SDM Vol. 3C 28.2.1). What comes most often goes first. */
+export function exit(area: usize, reason: u32): u32 {
+  const v = changetype<Vcpu>(area);
+  const rip = F.GUEST_RIP.read();
+  v.rip = rip;
+  const leaf = <u32>v.rax;
+  if (reason == Reason.CPUID && isPlain(leaf)) {
+    v.count(Exit.Cpuid, reason);
+    answerPlain(v, leaf);
+    skip(rip);
+    return resume(v);
+  }
+  return reason == Reason.IO ? onIo(v) : onOther(v, reason);
 }

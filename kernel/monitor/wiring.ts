@@ -14,50 +14,50 @@ const UART_IRQ: u32 = 4;
 const RTC_IRQ: u32 = 8;
 export const SCI_IRQ: u32 = 9;
 
-export function wireUart(): void {
-  setLine(UART_IRQ, uartLine());
+export function wireUart(v: Vcpu): void {
+  if (setLine(UART_IRQ, uartLine())) updateOutput(v);
 }
 
-export function wireClock(): void {
-  setLine(RTC_IRQ, clockLine());
+export function wireClock(v: Vcpu): void {
+  if (setLine(RTC_IRQ, clockLine())) updateOutput(v);
 }
 
-export function wirePm(): void {
-  setLine(SCI_IRQ, pmLine());
+export function wirePm(v: Vcpu): void {
+  if (setLine(SCI_IRQ, pmLine())) updateOutput(v);
 }
 
-function timerEdge(rises: bool): void {
+function timerEdge(v: Vcpu, rises: bool): void {
   setLine(TIMER_IRQ, false);
   if (rises) setLine(TIMER_IRQ, true);
+  updateOutput(v);
 }
 
 /**
  * Of the timer's output only the rises are passed on, and the falls that a guest itself causes: a tick waits for a
  * guest that does not run, even when the next half period has begun.
  */
-function pollTimer(now: u64): void {
-  if (takeTimerInterrupt(now)) timerEdge(true);
+function pollTimer(v: Vcpu, now: u64): void {
+  if (takeTimerInterrupt(now)) timerEdge(v, true);
 }
 
-/** The guest programs the timer. */
-export function programTimer(offset: u32, value: u32, t: u64): void {
-  const now = pitCount(t);
-  pollTimer(now);
+/** The guest programs the timer. @noinline */
+export function programTimer(v: Vcpu, offset: u32, value: u32): void {
+  const now = pitCount(tsc());
+  pollTimer(v, now);
   const edge = writePit(offset, value, now);
-  if (edge != Edge.None) timerEdge(edge == Edge.Rise);
+  if (edge != Edge.None) timerEdge(v, edge == Edge.Rise);
   arm();
 }
 
 /** Brings every device up to the present: after root had the CPU, time has passed and input may have come. */
 export function poll(v: Vcpu): void {
   const t = tsc();
-  pollTimer(pitCount(t));
+  pollTimer(v, pitCount(t));
   updateClock(rtcCount(t));
   updatePm(pmCount(t));
-  wireUart();
-  wireClock();
-  wirePm();
-  updateOutput(v);
+  wireUart(v);
+  wireClock(v);
+  wirePm(v);
   arm();
 }
 

@@ -175,15 +175,15 @@ export function reportVcpu(v: Vm): void {
   );
   const out = error().str("  last exits (reason@rip):");
   for (let i: u32 = 8; i > 0; i--) {
-    if (guest.lastExit < i) continue;
+    const size = <u32>offsetof<LastExit>();
     const at = v.linear(
-      VCPU_AREA + LAST_EXITS_OFFSET + ((guest.lastExit - i) % LAST_EXITS) * offsetof<LastExit>(),
+      VCPU_AREA + LAST_EXITS_OFFSET + ((guest.nextExit - i * size) & (LAST_EXITS * size - 1)),
     );
-    out
-      .str(" ")
-      .dec(phys.load32(at + 8))
-      .str("@")
-      .hex(phys.load64(at));
+    const rip = phys.load64(at);
+    const reason = phys.load32(at + offsetof<LastExit>("reason"));
+    // Not written yet.
+    if (rip == 0 && reason == 0) continue;
+    out.str(" ").dec(reason).str("@").hex(rip);
   }
   say(out);
 }

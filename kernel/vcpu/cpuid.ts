@@ -222,7 +222,15 @@ export function noteXcr0(value: u64): void {
   stateAnswer(0).ebx = size;
 }
 
-/** Leaves 4 and Dh, and what is past a group's end. An unknown leaf is answered by zeros. */
+/** Basic leaves whose answer depends on nothing but the leaf. */
+const PLAIN: u32 = ~((1 << 4) | (1 << 7) | (1 << 0xd));
+
+/** Whether answerPlain() knows the leaf. */
+export function isPlain(leaf: u32): bool {
+  return leaf < GROUP && ((PLAIN >> leaf) & 1) != 0;
+}
+
+/** Leaves 4, 7 and Dh, and what is past a group's end. An unknown leaf is answered by zeros. */
 function lookUp(leaf: u32, subleaf: u32): Answer {
   if (leaf == 4) {
     copy(raw, host(4, subleaf));
@@ -235,14 +243,20 @@ function lookUp(leaf: u32, subleaf: u32): Answer {
   return (leaf & 0x3fffffff) < GROUP && leaf < 0xc0000000 ? answer(leaf) : zero;
 }
 
-export function onCpuid(v: Vcpu): u32 {
-  const leaf = <u32>v.rax;
-  const plain = leaf < GROUP && leaf != 4 && leaf != 7 && leaf != 0xd;
-  const a = plain ? changetype<Answer>(answers + ((<usize>leaf) << 4)) : lookUp(leaf, <u32>v.rcx);
+function give(v: Vcpu, a: Answer): void {
   v.rax = a.eax;
   v.rbx = a.ebx;
   v.rcx = a.ecx;
   v.rdx = a.edx;
+}
+
+/** CPUID of a plain leaf, but for the step to the next instruction. */
+export function answerPlain(v: Vcpu, leaf: u32): void {
+  give(v, changetype<Answer>(answers + ((<usize>leaf) << 4)));
+}
+
+export function onCpuid(v: Vcpu): u32 {
+  give(v, lookUp(<u32>v.rax, <u32>v.rcx));
   v.skip();
   return Next.Resume;
 }

@@ -5,6 +5,7 @@
 import { VCPU_AREA_SIZE } from "../abi/address";
 import { INSTRUCTION_OFFSET } from "../abi/code";
 import { EXIT_COUNTERS, LAST_EXITS, LAST_EXITS_OFFSET, LastExit, REFUSAL_COUNTERS } from "../abi/exit";
+import { Gprs } from "../abi/gprs";
 import { RunArea } from "../abi/run";
 import { Instruction } from "./code";
 import { Seg, Segment, System } from "./system";
@@ -26,6 +27,8 @@ export namespace Attention {
   export const Interrupt: u32 = 1 << 3;
   /** A window was asked for and may not be needed any more. */
   export const Window: u32 = 1 << 4;
+  /** A device wants the exit to end otherwise than with Next.Resume: Vcpu.leave says how. */
+  export const Leave: u32 = 1 << 5;
 }
 
 /** Blocking by instruction or event, in Vcpu.blocking: the VMCS's interruptibility bits (SDM Vol. 3C 25.4.2). */
@@ -73,13 +76,12 @@ export class Vcpu extends RunArea {
   /** Dirty bits. */
   dirty: u32;
 
-  // Exit.Port
+  // Exit.Port, of INS and OUTS only
   port: u32;
   /** Bytes a transfer: 1, 2 or 4. */
   portSize: u32;
   portIn: u32;
   /** INS or OUTS, with REP or without. */
-  portString: u32;
   portRepeat: u32;
 
   // Exit.ControlRegister: the register, whether it is read, and the general register's number
@@ -106,6 +108,8 @@ export class Vcpu extends RunArea {
 
   /** Attention bits. */
   attention: u32;
+  /** With Attention.Leave: Next.Yield or Next.Stop. */
+  leave: u32;
   /** The event that the exit interrupted: the VMCS's IDT-vectoring format, its error code and instruction length. */
   interrupted: u32;
   interruptedError: u32;
@@ -126,6 +130,14 @@ export class Vcpu extends RunArea {
     store<u64>(changetype<usize>(this) + ((<usize>n) << 3), value);
   }
 
+  /** AL. */
+  get al(): u32 {
+    return load<u8>(changetype<usize>(this), offsetof<Gprs>("rax"));
+  }
+  set al(value: u32) {
+    store<u8>(changetype<usize>(this), <u8>value, offsetof<Gprs>("rax"));
+  }
+
   get system(): System {
     return changetype<System>(changetype<usize>(this) + SYSTEM_OFFSET);
   }
@@ -142,21 +154,27 @@ export class Vcpu extends RunArea {
   }
 
   /** Counts an exit and notes it among the last ones. */
-  count(kind: u32): void {
-    const area = changetype<usize>(this);
-    const counter = area + EXIT_COUNTERS + ((<usize>kind) << 3);
-    store<u64>(counter, load<u64>(counter) + 1);
-    const n = this.lastExit++;
-    const e = changetype<LastExit>(area + LAST_EXITS_OFFSET + ((<usize>(n & (LAST_EXITS - 1))) << 4));
-    e.rip = this.rip;
-    e.reason = this.reason;
-    e.kind = kind;
+  count(kind: u32, reason: u32): void {
+    const counter = changetype<usize>(this) + ((<usize>kind) << 3);
+    store<u64>(counter, load<u64>(counter, EXIT_COUNTERS) + 1, EXIT_COUNTERS);
+    const next = this.nextExit;
+    this.nextExit = (next + offsetof<LastExit>()) & (LAST_EXITS * offsetof<LastExit>() - 1);
+    const last = changetype<usize>(this) + next;
+    store<u64>(last, this.rip, LAST_EXITS_OFFSET + offsetof<LastExit>("rip"));
+    store<u32>(last, reason, LAST_EXITS_OFFSET + offsetof<LastExit>("reason"));
+    store<u32>(last, kind, LAST_EXITS_OFFSET + offsetof<LastExit>("kind"));
   }
 
   /** Counts a refusal (Refusal). */
   refuse(what: u32): void {
     const counter = changetype<usize>(this) + REFUSAL_COUNTERS + ((<usize>what) << 3);
     store<u64>(counter, load<u64>(counter) + 1);
+  }
+
+  /** Once the instruction is complete the exit is to end with Next.Yield or Next.Stop. */
+  leaveWith(next: u32): void {
+    this.leave = max(this.leave, next);
+    this.attention |= Attention.Leave;
   }
 
   /** Ends the VM. */
@@ -175,4 +193,3 @@ if (SYSTEM_OFFSET + offsetof<System>() + Seg.Count * offsetof<Segment>() > INSTR
 }
 if (INSTRUCTION_OFFSET + offsetof<Instruction>() > VCPU_AREA_SIZE)
   ERROR("the instruction runs out of the vCPU's area");
-if (offsetof<LastExit>() != 16) ERROR("count() takes a LastExit for 16 bytes");

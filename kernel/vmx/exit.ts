@@ -12,7 +12,8 @@ import { Vector } from "../x86/vector";
 import * as F from "./field";
 import { loadControls, loadSystem } from "./system";
 
-namespace Reason {
+/** Basic exit reasons. */
+export namespace Reason {
   export const EXCEPTION: u32 = 0;
   export const TRIPLE_FAULT: u32 = 2;
   export const INIT: u32 = 3;
@@ -54,8 +55,8 @@ const PENDING_BS: u64 = 1 << 14;
 const DR6_CAUSES: u64 = 0xe00f;
 const DR7_GD: u64 = 1 << 13;
 
-/** What a completed instruction needs: its length, and the flags that its completion changes. */
-function instruction(v: Vcpu): void {
+/** What completing an instruction needs: its length, and the flags and blocking that its completion changes. */
+function loadInstruction(v: Vcpu): void {
   v.length = F.EXIT_LENGTH.read();
   v.rflags = F.GUEST_RFLAGS.read();
   v.blocking = F.GUEST_INTERRUPTIBILITY.read();
@@ -71,17 +72,26 @@ function saveInterrupted(v: Vcpu): void {
   v.attention |= Attention.Interrupted;
 }
 
-/** 28.2.1, table 28-5: qualification for I/O instructions. */
-function decodePort(v: Vcpu): u32 {
-  instruction(v);
-  const q = <u32>F.QUALIFICATION.read();
-  v.portSize = (q & 7) + 1;
-  v.portIn = (q >> 3) & 1;
-  v.portString = (q >> 4) & 1;
-  v.portRepeat = (q >> 5) & 1;
-  v.port = q >> 16;
-  if (v.portString) loadSystem(v);
-  return Exit.Port;
+/** An I/O instruction's qualification (28.2.1, table 28-5). */
+export namespace Io {
+  /** Bytes of a transfer, less 1. */
+  export const SIZE: u32 = 7;
+  export const IN: u32 = 1 << 3;
+  /** INS or OUTS. */
+  export const STRING: u32 = 1 << 4;
+  export const REP: u32 = 1 << 5;
+  /** The port's place. */
+  export const PORT: u32 = 16;
+}
+
+/** INS and OUTS. */
+export function loadStringPort(v: Vcpu, q: u32): void {
+  loadInstruction(v);
+  v.portSize = (q & Io.SIZE) + 1;
+  v.portIn = q & Io.IN;
+  v.portRepeat = q & Io.REP;
+  v.port = q >> Io.PORT;
+  loadSystem(v);
 }
 
 function decodeException(v: Vcpu): u32 {
@@ -109,7 +119,7 @@ function blockNmiAgain(v: Vcpu): void {
 /** 28.2.1, table 28-7: qualification for EPT violations. */
 function decodeMemory(v: Vcpu): u32 {
   const q = F.QUALIFICATION.read();
-  instruction(v);
+  loadInstruction(v);
   loadSystem(v);
   v.gpa = F.GUEST_PHYSICAL.read();
   v.linear = F.GUEST_LINEAR.read();
@@ -127,7 +137,7 @@ function setBlocking(value: u32): void {
 
 /** 28.2.1, table 28-3: qualification for control-register accesses. CLTS and LMSW change no watched bit. */
 function decodeControlRegister(v: Vcpu): u32 {
-  instruction(v);
+  loadInstruction(v);
   loadControls(v);
   const q = <u32>F.QUALIFICATION.read();
   const type = (q >> 4) & 3;
@@ -140,16 +150,14 @@ function decodeControlRegister(v: Vcpu): u32 {
   return Exit.ControlRegister;
 }
 
-/** Fills in what the exit was about and says which kind it is. */
+/** Fills in what the exit was about and says which kind it is. Not for I/O (monitor/vmx.ts). */
 export function decode(v: Vcpu): u32 {
   switch (v.reason) {
     case Reason.CPUID:
-      instruction(v);
+      loadInstruction(v);
       return Exit.Cpuid;
-    case Reason.IO:
-      return decodePort(v);
     case Reason.HLT:
-      instruction(v);
+      loadInstruction(v);
       return Exit.Halt;
     case Reason.INTERRUPT_WINDOW:
       v.attention |= Attention.Window;
@@ -158,11 +166,11 @@ export function decode(v: Vcpu): u32 {
       v.attention |= Attention.Window;
       return Exit.NmiWindow;
     case Reason.RDMSR:
-      instruction(v);
+      loadInstruction(v);
       loadControls(v);
       return Exit.ReadMsr;
     case Reason.WRMSR:
-      instruction(v);
+      loadInstruction(v);
       loadControls(v);
       return Exit.WriteMsr;
     case Reason.CR_ACCESS:
@@ -172,11 +180,11 @@ export function decode(v: Vcpu): u32 {
     case Reason.EXCEPTION:
       return decodeException(v);
     case Reason.XSETBV:
-      instruction(v);
+      loadInstruction(v);
       return Exit.SetXcr;
     case Reason.INVD:
     case Reason.WBINVD:
-      instruction(v);
+      loadInstruction(v);
       return Exit.CacheControl;
     case Reason.RDPMC:
       return Exit.ReadCounter;
@@ -200,14 +208,24 @@ export function decode(v: Vcpu): u32 {
   }
 }
 
+/** The instruction is complete: the guest goes on at `rip`. */
+function step(rip: u64, rflags: u64, blocking: u32): void {
+  const shadow = Blocking.Sti | Blocking.MovSs;
+  F.GUEST_RIP.write(rip);
+  if (blocking & shadow) setBlocking(blocking & ~shadow);
+  if (rflags & Rflags.TF) F.GUEST_PENDING_DEBUG.write(PENDING_BS);
+}
+
+/** The exiting instruction at `rip` is complete, and nothing but its end has been looked at. */
+export function skip(rip: u64): void {
+  step(rip + F.EXIT_LENGTH.read(), F.GUEST_RFLAGS.read(), F.GUEST_INTERRUPTIBILITY.read());
+}
+
 /** Writes back what the handler did: the guest goes on behind a completed instruction. */
 export function complete(v: Vcpu): void {
   if (v.skipped) {
     v.skipped = 0;
-    F.GUEST_RIP.write(v.rip);
-    if (v.blocking & (Blocking.Sti | Blocking.MovSs))
-      setBlocking(v.blocking & ~(Blocking.Sti | Blocking.MovSs));
-    if (v.rflags & Rflags.TF) F.GUEST_PENDING_DEBUG.write(PENDING_BS);
+    step(v.rip, v.rflags, v.blocking);
   }
   if (v.dirty) {
     if (v.dirty & Dirty.Efer) F.GUEST_EFER.write(v.system.efer);

@@ -5,7 +5,7 @@
 %include "boot/selectors.inc"
 
 extern leave_to_root, root_trap, raw_print
-global percpu_block, percpu_prepare, percpu_tss, percpu_gdt, percpu_idt
+global percpu_block, percpu_prepare, percpu_tss, percpu_gdt, percpu_idt, msr_exists
 
 IST_FAULT   equ 1               ; exceptions
 IST_NMI     equ 2
@@ -203,8 +203,21 @@ timer_watchdog:
   mov [rdx + 0x380], eax
   ret
 
+; In: edi = number of an MSR. Returns in eax whether RDMSR takes it.
+msr_exists:
+  mov ecx, edi
+.probe:
+  rdmsr
+  mov eax, 1
+  ret
+.absent:
+  xor eax, eax
+  ret
+
 ; An exception in the host: record it, then leave the monitor that caused it, or panic if it was root.
 fault:
+  cmp qword [rsp + 16], msr_exists.probe
+  je .no_msr
   call record
   mov eax, LEAVE_TRAP
   cmp dword [gs:PERCPU_IN_MONITOR], 0
@@ -215,6 +228,10 @@ fault:
   cld
   mov rsp, panic_stack_top
   call root_trap
+.no_msr:
+  mov qword [rsp + 16], msr_exists.absent
+  add rsp, 16
+  iretq
 .twice:                         ; the report itself faulted
   call raw_print
 .halt:

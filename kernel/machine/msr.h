@@ -1,6 +1,9 @@
 #pragma once
 #include "types.h"
 
+/* boot/percpu.asm */
+extern int msr_exists(u32 index);
+
 INTRINSIC u64 msr_read(u32 index) {
   u32 low, high;
   __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));

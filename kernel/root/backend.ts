@@ -2,17 +2,23 @@
 import { Hpa } from "../lib/addr";
 import { Text } from "../lib/text";
 import * as image from "../machine/image";
+import * as msr from "../machine/msr";
 import * as machine from "../machine/vmx";
 import { VcpuContext } from "../abi/context";
+import { VmFeature } from "../abi/vminfo";
 import * as capability from "../vmx/capability";
 import * as vmx from "../vmx/setup";
 import { GuestSummary } from "../vcpu/summary";
 import { checkGuestState } from "../vmx/check";
+import * as Msr from "../x86/msr";
 import { LARGE, HUGE, NO_FRAME, allocateZeroed } from "./frames";
 import { Format } from "./tables";
 
 const EPT_ALL: u64 = 7;
 const EPT_WRITE_BACK: u64 = 6 << 3;
+const MISC_FAST_STRINGS: u64 = 1 << 0;
+const MISC_NO_BRANCH_TRACE: u64 = 1 << 11;
+const MISC_NO_PEBS: u64 = 1 << 12;
 
 
 @unmanaged
@@ -46,6 +52,18 @@ export function nestedFormat(): Format {
   nested.table = EPT_ALL;
   nested.largest = capability.capability.hasHugePages ? HUGE : LARGE;
   return nested;
+}
+
+/** What a guest may use besides what its CPUID says of the host's: VmFeature bits. */
+export function guestFeatures(): u32 {
+  const c = capability.capability;
+  return (c.hasRdtscp ? VmFeature.Rdtscp : 0) | (c.hasInvpcid ? VmFeature.Invpcid : 0);
+}
+
+/** IA32_MISC_ENABLE as guests read it: fast strings as the host has them, no branch trace and no PEBS (SDM Vol. 4 2.1). */
+export function miscEnable(): u64 {
+  const host = msr.exists(Msr.IA32_MISC_ENABLE) ? msr.read(Msr.IA32_MISC_ENABLE) : 0;
+  return (host & MISC_FAST_STRINGS) | MISC_NO_BRANCH_TRACE | MISC_NO_PEBS;
 }
 
 /** Prepares a vCPU's control structure for the context. `number` tells it apart from all other vCPUs. */

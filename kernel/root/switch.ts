@@ -20,6 +20,7 @@ class Saved {
   cstar: u64;
   fmask: u64;
   kernelGsBase: u64;
+  tscAux: u64;
   cr2: u64;
   dr0: u64;
   dr1: u64;
@@ -35,6 +36,7 @@ class Switch {
   /** 1 + the VM whose state is in the CPU, 0 for none. */
   owner: u32;
   xsave: bool;
+  rdtscp: bool;
   /** All that XCR0 can enable on this CPU. */
   xcr0: u64;
 }
@@ -43,7 +45,7 @@ const DR6_RESET: u64 = 0xffff0ff0;
 const MXCSR_RESET: u32 = 0x1f80;
 const FCW_RESET: u32 = 0x37f;
 
-const saved = memory.data(6144, 8);
+const saved = memory.data(6656, 8);
 const owner = changetype<Switch>(memory.data(16, 8));
 const regs = memory.data(16, 4);
 
@@ -55,6 +57,8 @@ function savedOf(id: u32): Saved {
 export function enableExtendedState(): bool {
   cpuid.query(1, 0, regs);
   owner.xsave = bit(load<u32>(regs, 8), 26);
+  cpuid.query(0x80000001, 0, regs);
+  owner.rdtscp = bit(load<u32>(regs, 12), 27);
   cpu.writeCr4(cpu.readCr4() | Cr4.OSFXSR | Cr4.OSXMMEXCPT);
   if (!owner.xsave) return true;
   cpu.writeCr4(cpu.readCr4() | Cr4.OSXSAVE);
@@ -81,6 +85,7 @@ function save(s: Saved, area: u64): void {
   s.cstar = msr.read(Msr.IA32_CSTAR);
   s.fmask = msr.read(Msr.IA32_FMASK);
   s.kernelGsBase = msr.read(Msr.IA32_KERNEL_GS_BASE);
+  if (owner.rdtscp) s.tscAux = msr.read(Msr.IA32_TSC_AUX);
   s.cr2 = state.readCr2();
   s.dr0 = state.readDr(0);
   s.dr1 = state.readDr(1);
@@ -100,6 +105,7 @@ function restore(s: Saved, area: u64): void {
   msr.write(Msr.IA32_CSTAR, s.cstar);
   msr.write(Msr.IA32_FMASK, s.fmask);
   msr.write(Msr.IA32_KERNEL_GS_BASE, s.kernelGsBase);
+  if (owner.rdtscp) msr.write(Msr.IA32_TSC_AUX, s.tscAux);
   state.writeCr2(s.cr2);
   state.writeDr(0, s.dr0);
   state.writeDr(1, s.dr1);

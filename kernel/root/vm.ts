@@ -201,6 +201,8 @@ function tell(v: Vm, now: u64): void {
   info.tscHz = clock.tscHz;
   info.tscBase = now;
   info.bootTime = wallClock();
+  info.features = backend.guestFeatures();
+  info.miscEnable = backend.miscEnable();
   info.kernelSize = v.kernelSize;
   info.initrdSize = v.initrdSize;
   const length = textAt(v.commandLine, text);

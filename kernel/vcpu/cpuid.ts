@@ -47,6 +47,7 @@ const FEATURES_7C: u32 = 0x00005f46;
 const FEATURES_7D: u32 = 1 << 4;
 // Leaf D.1, EAX: XSAVEOPT, XSAVEC, XGETBV with ECX = 1
 const FEATURES_D1: u32 = 7;
+const XSAVEC: u32 = 1 << 1;
 // Leaf 80000001h, ECX: LAHF, ABM, SSE4A, misaligned SSE, prefetches; EDX: SYSCALL, NX, 1 GiB pages, RDTSCP, LM
 const FEATURES_X1C: u32 = 0x1e1;
 const FEATURES_X1D: u32 = 0x2c100800;
@@ -137,7 +138,7 @@ function buildExtendedState(): void {
   stateAnswer(1).ebx = 0;
   stateAnswer(1).ecx = 0;
   stateAnswer(1).edx = 0;
-  main.ecx = 576;
+  main.ecx = LEGACY_AND_HEADER;
   for (let n: u32 = 2; n < 63; n++) {
     if (!((features.xcr0 >> n) & 1)) continue;
     copy(stateAnswer(n), host(0xd, n));
@@ -213,13 +214,23 @@ export function noteOsxsave(on: bool): void {
   one.ecx = on ? one.ecx | OSXSAVE : one.ecx & ~OSXSAVE;
 }
 
-/** XCR0 shows in leaf Dh: the size of the enabled components' area. */
+/** Bytes of the XSAVE area's legacy region and header, and what a component may be aligned to (SDM Vol. 1 13.4). */
+const LEGACY_AND_HEADER: u32 = 576;
+const ALIGNED: u32 = 1 << 1;
+
+/** XCR0 shows in leaf Dh: the sizes of the enabled components' area, in the standard and in the compacted format. */
 export function noteXcr0(value: u64): void {
-  let size: u32 = 576;
+  let standard = LEGACY_AND_HEADER;
+  let compacted = LEGACY_AND_HEADER;
   for (let n: u32 = 2; n < 63; n++) {
-    if ((value >> n) & 1) size = max(size, stateAnswer(n).eax + stateAnswer(n).ebx);
+    if (!((value >> n) & 1)) continue;
+    const component = stateAnswer(n);
+    standard = max(standard, component.eax + component.ebx);
+    if (component.ecx & ALIGNED) compacted = (compacted + 63) & ~63;
+    compacted += component.eax;
   }
-  stateAnswer(0).ebx = size;
+  stateAnswer(0).ebx = standard;
+  if (stateAnswer(1).eax & XSAVEC) stateAnswer(1).ebx = compacted;
 }
 
 /** Basic leaves whose answer depends on nothing but the leaf. */

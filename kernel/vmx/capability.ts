@@ -30,6 +30,12 @@ export class Capability {
   get hasVpid(): bool {
     return (this.secondary & Secondary.ENABLE_VPID) != 0;
   }
+  get hasRdtscp(): bool {
+    return (this.secondary & Secondary.ENABLE_RDTSCP) != 0;
+  }
+  get hasInvpcid(): bool {
+    return (this.secondary & Secondary.ENABLE_INVPCID) != 0;
+  }
   get hasHugePages(): bool {
     return bit(this.ept, 17);
   }
@@ -128,7 +134,9 @@ export function preflight(why: Text): bool {
       Secondary.ENABLE_VPID |
       Secondary.WBINVD_EXITING |
       Secondary.UNRESTRICTED_GUEST |
-      Secondary.ENABLE_INVPCID,
+      Secondary.ENABLE_INVPCID |
+      Secondary.ENCLS_EXITING |
+      Secondary.ENCLV_EXITING,
   );
   if (
     !needs(c.secondary, Secondary.ENABLE_EPT, "EPT", why) ||

@@ -31,6 +31,8 @@ export namespace Secondary {
   export const WBINVD_EXITING: u32 = 1 << 6;
   export const UNRESTRICTED_GUEST: u32 = 1 << 7;
   export const ENABLE_INVPCID: u32 = 1 << 12;
+  export const ENCLS_EXITING: u32 = 1 << 15;
+  export const ENCLV_EXITING: u32 = 1 << 28;
 }
 
 /** 25.7.1, VM-Exit Controls. */

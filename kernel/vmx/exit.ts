@@ -44,6 +44,7 @@ export namespace Reason {
   export const INVPCID: u32 = 58;
   export const VMFUNC: u32 = 59;
   export const ENCLS: u32 = 60;
+  export const ENCLV: u32 = 70;
 }
 
 const ENTRY_FAILURE: u32 = 0x80000000;
@@ -201,6 +202,7 @@ export function decode(v: Vcpu): u32 {
     case Reason.INVPCID:
     case Reason.VMFUNC:
     case Reason.ENCLS:
+    case Reason.ENCLV:
       return Exit.Undefined;
     default:
       if (v.reason >= Reason.VMCALL && v.reason <= Reason.VMXON) return Exit.Undefined;

@@ -10,7 +10,7 @@ import * as msr from "../machine/msr";
 import * as phys from "../machine/phys";
 import * as vmx from "../machine/vmx";
 import { capability } from "./capability";
-import { Entry } from "./control";
+import { Entry, Secondary } from "./control";
 import * as F from "./field";
 
 const PAGE: u64 = 4096;
@@ -70,6 +70,10 @@ export function fillMsrBitmap(page: Hpa): void {
     pass(page + write, Msr.IA32_KERNEL_GS_BASE);
   }
   pass(page, Msr.IA32_TIME_STAMP_COUNTER);
+  if (capability.hasRdtscp) {
+    pass(page, Msr.IA32_TSC_AUX);
+    pass(page + 2048, Msr.IA32_TSC_AUX);
+  }
 }
 
 /** Clears the bit of an MSR: 0 to 1FFFh in the first KiB of a half, C0000000h to C0001FFFh in the second. */
@@ -125,6 +129,9 @@ function setControls(c: VmcsConfig): bool {
     set64(F.TSC_OFFSET, c.tscOffset) &&
     set64(F.CR0_MASK, CR0_WATCHED) &&
     set64(F.CR4_MASK, ~CR4_FREE) &&
+    // SGX is not for guests: every leaf of its instructions exits (25.6.16, ENCLS-Exiting Bitmap).
+    (!(capability.secondary & Secondary.ENCLS_EXITING) || set64(F.ENCLS_BITMAP, ~(<u64>0))) &&
+    (!(capability.secondary & Secondary.ENCLV_EXITING) || set64(F.ENCLV_BITMAP, ~(<u64>0))) &&
     (!capability.hasVpid || set16(F.VPID, c.vpid))
   );
 }

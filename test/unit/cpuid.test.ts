@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Gpr, Next } from "./fake/exit.ts";
 import { startGuest } from "./fake/guest.ts";
+import { hostCpuid } from "./fake/monitor.ts";
 
 test("CPUID leaf 0 keeps the host's vendor and skips the instruction", () => {
   const { machine, cpu } = startGuest();
@@ -29,6 +30,35 @@ test("CPUID leaf 15h gives the TSC's frequency as that of a crystal", () => {
     1n,
     2_400_000_000n,
   ]);
+});
+
+test("CPUID leaf Dh sizes the XSAVE area, in both formats, by what XCR0 enables", () => {
+  // A CPU with AVX-512 and protection keys: the latter are not offered, so their component is never there.
+  const components: Record<number, [number, number, number, number]> = {
+    0: [0x2e7, 2696, 2696, 0],
+    1: [0xf, 2568, 0, 0],
+    2: [256, 576, 0, 0],
+    5: [64, 1088, 0, 0],
+    6: [512, 1152, 0, 0],
+    7: [1024, 1664, 0, 0],
+    9: [8, 2688, 0, 0],
+  };
+  const { machine, cpu } = startGuest({
+    cpuid: (leaf, subleaf) =>
+      leaf === 0xd ? (components[subleaf] ?? [0, 0, 0, 0]) : hostCpuid(leaf, subleaf),
+  });
+  const sizes = () =>
+    [0, 1].map((subleaf) => {
+      cpu.cpuid(0xd, subleaf);
+      return Number(machine.gpr(Gpr.rbx));
+    });
+  cpu.cpuid(0xd, 0);
+  expect([Gpr.rax, Gpr.rcx, Gpr.rdx].map((r) => machine.gpr(r))).toEqual([0xe7n, 2688n, 0n]);
+  expect(sizes()).toEqual([576, 576]);
+  cpu.xsetbv(7n);
+  expect(sizes()).toEqual([832, 832]);
+  cpu.xsetbv(0xe7n);
+  expect(sizes()).toEqual([2688, 576 + 256 + 64 + 512 + 1024]);
 });
 
 test("CPUID of a leaf that nobody knows is all zeros", () => {

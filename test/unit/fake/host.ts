@@ -396,6 +396,7 @@ export class FakeHost {
           if (value === undefined) throw new Error(`RDMSR of ${(index >>> 0).toString(16)}: #GP`);
           return value;
         },
+        exists: (index: number) => ((this.msrs[index >>> 0] ?? this.x2apic(index)) === undefined ? 0 : 1),
         write: (index: number, value: bigint) => void (this.msrs[index >>> 0] = u64(value)),
       },
       cpu: {

@@ -224,6 +224,14 @@ export class FakeVtx implements FakeCpu, GuestActions {
     return this.exit(31, { EXIT_LENGTH: 2 });
   }
 
+  /** Of register 0, XCR0. */
+  xsetbv(value: bigint): Next {
+    this.machine.setGpr(Gpr.rcx, 0);
+    this.machine.setGpr(Gpr.rax, value & 0xffffffffn);
+    this.machine.setGpr(Gpr.rdx, value >> 32n);
+    return this.exit(55, { EXIT_LENGTH: 3 });
+  }
+
   wrmsr(index: number, value: bigint): Next {
     this.machine.setGpr(Gpr.rcx, index >>> 0);
     this.machine.setGpr(Gpr.rax, value & 0xffffffffn);

@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
 import ts from "typescript";
-import { compile } from "./asc.ts";
+import { command } from "../build/step.ts";
 
 interface Constant {
   /** Name in NASM and C: PERCPU_ROOT_STACK. */
@@ -82,7 +82,9 @@ export async function generateLayouts(root: string, out: string): Promise<void> 
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, "constants.ts"), lines.join("\n") + "\n");
   const wasm = join(out, "constants.wasm");
-  await compile(root, [join(out, "constants.ts"), "--outFile", wasm, "--runtime", "stub"]);
+  const asc = join(root, "node_modules/assemblyscript/bin/asc.js");
+  const source = relative(root, join(out, "constants.ts"));
+  await command(process.execPath, [asc, source, "--outFile", wasm, "--runtime", "stub"], root);
   const { instance } = await WebAssembly.instantiate(readFileSync(wasm));
   const hex = (name: string) =>
     `0x${BigInt.asUintN(64, (instance.exports[name] as WebAssembly.Global<"i64">).value).toString(16)}`;

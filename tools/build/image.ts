@@ -1,10 +1,9 @@
 /** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
-import { generateLayouts } from "../abi/generate.ts";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
-import { taggedFunctions } from "./noinline.ts";
+import { taggedFunctions } from "./tags.mjs";
 import { filesBelow } from "./sources.ts";
 import { command, step } from "./step.ts";
 
@@ -67,7 +66,11 @@ export class Builder {
     return step({
       inputs: [...filesBelow(this.path("kernel/abi"), ".ts"), this.path("tools/abi/generate.ts")],
       outputs: [join(abi, "layout.inc"), join(abi, "layout.h")],
-      run: () => generateLayouts(this.root, abi),
+      run: async () => {
+        // It brings the TypeScript compiler, which takes its time to load.
+        const { generateLayouts } = await import("../abi/generate.ts");
+        await generateLayouts(this.root, abi);
+      },
     });
   }
 
@@ -83,8 +86,13 @@ export class Builder {
   async translate(module: Module): Promise<void> {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
-    const transform = this.path("tools/build/noinline.ts");
-    const sources = [...filesBelow(this.path("kernel"), ".ts"), this.path("asconfig.json"), transform];
+    const transform = this.path("tools/build/noinline.mjs");
+    const sources = [
+      ...filesBelow(this.path("kernel"), ".ts"),
+      this.path("asconfig.json"),
+      transform,
+      this.path("tools/build/tags.mjs"),
+    ];
     if (!module.entry.startsWith("kernel/")) sources.push(this.path(module.entry));
     const target = module.as ?? module.name;
     await step({
@@ -105,11 +113,7 @@ export class Builder {
           "--outFile",
           wasm,
         ];
-        await this.run(process.execPath, [
-          "--import",
-          this.path("node_modules/tsx/dist/loader.mjs"),
-          ...args,
-        ]);
+        await this.run(process.execPath, args);
       },
     });
     await step({

@@ -5,7 +5,8 @@
 import { writeFileSync } from "node:fs";
 import { command } from "./step.ts";
 
-const MAGIC = 0x4c565954;
+/** The first word of a table: "TYVL". */
+export const lineTableMagic = 0x4c565954;
 
 export interface Row {
   address: number;
@@ -73,7 +74,7 @@ export function encodeLines(buildId: number, rows: Row[], functions: Named[]): B
     return at;
   };
   const table = Buffer.alloc(namesAt);
-  table.writeUInt32LE(MAGIC, 0);
+  table.writeUInt32LE(lineTableMagic, 0);
   table.writeUInt32LE(buildId >>> 0, 4);
   table.writeUInt32LE(rows.length, 8);
   table.writeUInt32LE(files.length, 12);

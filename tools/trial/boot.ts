@@ -17,6 +17,8 @@ export interface BootModule {
 export interface TrialOptions {
   /** One of tools/build/modules.ts; "typevisor" unless told. */
   image?: string;
+  /** Leave the line table out: reports have raw addresses then. */
+  noLines?: boolean;
   /** Words for the hypervisor, after those that choose the ports. */
   options?: string;
   modules?: BootModule[];
@@ -51,7 +53,8 @@ export function builtFile(name: string): string {
 export async function startImage(options: TrialOptions, directory: RunDirectory): Promise<Machine> {
   const image = options.image ?? "typevisor";
   const files = new Map([["/boot/typevisor", builtFile(`${image}.elf`)]]);
-  const modules = [...(options.modules ?? []), { file: builtFile(`${image}.lines`), text: "lines" }];
+  const modules = [...(options.modules ?? [])];
+  if (!options.noLines) modules.push({ file: builtFile(`${image}.lines`), text: "lines" });
   const loads = modules.map((module, i) => {
     files.set(`/boot/module${i}`, module.file);
     return { path: `/boot/module${i}`, text: module.text };

@@ -14,10 +14,13 @@ function isGoodXcr0(value: u64): bool {
   return wide == 0 || (wide == 0xe0 && (value & 4) != 0);
 }
 
-/** XSETBV exits whatever the CPL; CPL 0 and CR4.OSXSAVE are the CPU's own checks (SDM Vol. 3C 26.1.1). */
+/**
+ * XSETBV. The CPU has checked CR4.OSXSAVE. Faults for the privilege level come before exits too (SDM Vol. 3C 26.1.1), but
+ * Bochs exits first: ring 3 must not get through there either. Needs v.system.cpl.
+ */
 export function onSetXcr(v: Vcpu): u32 {
   const value = (v.rdx << 32) | (<u32>v.rax);
-  if (<u32>v.rcx != 0 || !isGoodXcr0(value)) {
+  if (v.system.cpl != 0 || <u32>v.rcx != 0 || !isGoodXcr0(value)) {
     raiseGp(v);
     return Next.Resume;
   }

@@ -10,7 +10,7 @@ import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
-import { loadControls, loadSystem } from "./system";
+import { loadControls, loadCpl, loadSystem } from "./system";
 
 /** Basic exit reasons. */
 export namespace Reason {
@@ -182,6 +182,7 @@ export function decode(v: Vcpu): u32 {
       return decodeException(v);
     case Reason.XSETBV:
       loadInstruction(v);
+      loadCpl(v);
       return Exit.SetXcr;
     case Reason.INVD:
     case Reason.WBINVD:

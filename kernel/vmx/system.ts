@@ -28,6 +28,11 @@ export function loadControls(v: Vcpu): void {
   s.efer = F.GUEST_EFER.read();
 }
 
+/** Reads what v.system.cpl needs. */
+export function loadCpl(v: Vcpu): void {
+  v.system.segment(Seg.SS).rights = F.GUEST_SS_RIGHTS.read();
+}
+
 /** Reads all of v.system, and RSP: for exits whose instruction has to be looked at. */
 export function loadSystem(v: Vcpu): void {
   const s = v.system;

@@ -11,7 +11,6 @@
 #define CPU_REGISTER_WRITE(name, reg)                                                                          \
   INTRINSIC void raw_write##name(u64 value) { __asm__ volatile("mov %0, %%" reg : : "r"(value) : "memory"); }
 CPU_REGISTER_READ(Cr0, "cr0")
-CPU_REGISTER_READ(Cr3, "cr3")
 CPU_REGISTER_READ(Cr4, "cr4")
 CPU_REGISTER_WRITE(Cr0, "cr0")
 CPU_REGISTER_WRITE(Cr3, "cr3")
@@ -24,7 +23,6 @@ INTRINSIC void cpu_writeCr3(u64 value) {
   PERCPU(u64, PERCPU_ROOT_CR3) = value;
 }
 
-INTRINSIC void cpu_invalidatePage(u64 address) { __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory"); }
 INTRINSIC void cpu_openInterrupts(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }
 INTRINSIC void cpu_waitForInterrupt(void) {
   if (PERCPU(u32, PERCPU_ATTENTION)) return;
@@ -40,7 +38,6 @@ INTRINSIC u32 cpu_nmis(void) { return PERCPU(u32, PERCPU_NMIS); }
 INTRINSIC void cpu_halt(void) {
   for (;;) __asm__ volatile("cli; hlt");
 }
-INTRINSIC void cpu_pause(void) { __asm__ volatile("pause"); }
 INTRINSIC void cpu_crash(u32 out) {
   u32 *to = LINEAR(u32, out);
   for (u64 i = 0; i < CRASHRECORD_BYTES / 4; i++) to[i] = PERCPU(u32, PERCPU_CRASH + 4 * i);

@@ -3,12 +3,10 @@
 
 export declare function readCr0(): u64;
 export declare function writeCr0(value: u64): void;
-export declare function readCr3(): u64;
 /** Loads CR3 and tells the stubs that this is root's address space. */
 export declare function writeCr3(value: u64): void;
 export declare function readCr4(): u64;
 export declare function writeCr4(value: u64): void;
-export declare function invalidatePage(address: u64): void;
 /** Lets pending interrupts in: their stubs mark them. */
 export declare function openInterrupts(): void;
 /** Halts until an interrupt has come, unless one is already marked. */
@@ -21,7 +19,6 @@ export declare function clearAttention(): void;
 export declare function nmis(): u32;
 /** Stops this CPU for good. */
 export declare function halt(): void;
-export declare function pause(): void;
 /** Copies the CrashRecord of this CPU to `out`. */
 export declare function crash(out: usize): void;
 /** Makes this CPU's timer count TSC ticks (scale 0) or LAPIC timer counts (32.32 fixed point a TSC tick), and sets how

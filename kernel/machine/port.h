@@ -11,5 +11,4 @@
     __asm__ volatile("out" suffix " %0, %1" : : "a"((u##bits)value), "Nd"((u16)port));                          \
   }
 PORT_ACCESS(8, "b")
-PORT_ACCESS(16, "w")
 PORT_ACCESS(32, "l")

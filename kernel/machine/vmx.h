@@ -14,7 +14,6 @@ VMX_OF_ADDRESS(vmx_on, "vmxon")
 VMX_OF_ADDRESS(vmx_clear, "vmclear")
 VMX_OF_ADDRESS(vmx_load, "vmptrld")
 
-INTRINSIC void vmx_off(void) { __asm__ volatile("vmxoff" : : : "cc"); }
 INTRINSIC u64 vmx_read(u32 field) { return raw_vmread(field); }
 INTRINSIC int vmx_write(u32 field, u64 value) {
   int ok;

@@ -2,7 +2,6 @@
 import { Hpa } from "../lib/addr";
 
 export declare function on(region: Hpa): bool;
-export declare function off(): void;
 export declare function clear(vmcs: Hpa): bool;
 export declare function load(vmcs: Hpa): bool;
 export declare function read(field: u32): u64;

@@ -44,11 +44,6 @@ export function enable(region: Hpa): bool {
   return vmx.on(region);
 }
 
-export function disable(): void {
-  vmx.off();
-  cpu.writeCr4(cpu.readCr4() & ~Cr4.VMXE);
-}
-
 /**
  * Lets a guest read and write directly what entries and exits, or root when it changes vCPUs, switch; everything else
  * exits (25.6.9, MSR-Bitmap Address).

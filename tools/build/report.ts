@@ -25,6 +25,10 @@ export function countLines(text: string): number {
     .filter((line) => line.trim() !== "" && !/^\s*(;|\/\/)/.test(line)).length;
 }
 
+/**
+ * Prints the report.
+ * @throws an Error that names what is larger than it may be
+ */
 export async function printReport(builder: Builder, images: Image[]): Promise<void> {
   const modules = new Set(images.flatMap((i) => i.modules));
   for (const module of modules) {
@@ -34,6 +38,7 @@ export async function printReport(builder: Builder, images: Image[]): Promise<vo
     const size = statSync(join(builder.out, `${image.name}.elf`)).size;
     const lines = statSync(join(builder.out, `${image.name}.lines`)).size;
     console.log(`${image.name}.elf: ${kib(size)} of ${kib(IMAGE_LIMIT)}; line table ${kib(lines)}`);
+    if (size > IMAGE_LIMIT) throw new Error(`${image.name}.elf: larger than ${kib(IMAGE_LIMIT)}`);
   }
   const files = unsafeFiles(builder.root);
   const counts = files.map((f) => ({
@@ -42,6 +47,7 @@ export async function printReport(builder: Builder, images: Image[]): Promise<vo
   }));
   const total = counts.reduce((sum, c) => sum + c.lines, 0);
   console.log(`unsafe surface: ${total} of ${UNSAFE_LIMIT} lines in ${files.length} files`);
+  if (total > UNSAFE_LIMIT) throw new Error(`the unsafe surface is larger than ${UNSAFE_LIMIT} lines`);
 }
 
 function kib(bytes: number): string {

@@ -1,6 +1,8 @@
 /** The first steps of a boot: TypeScript on the serial port, a guest through its monitor, monitors that fail. */
 import { expect, test, vi } from "vitest";
-import { assembleGuest, bootImage, faultLine } from "./harness.ts";
+import { startMachine } from "../../tools/machine/start.ts";
+import { boot } from "./command.ts";
+import { assembleGuest, bootImage, faultLine, guestFile } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -11,16 +13,20 @@ test("TypeScript prints on the serial port, and says what is missing", async () 
   expect(log).toContain("refused: modules: no kernel");
 });
 
-test("A guest executes CPUID and HLT, and one that halts for good is ended by name", async () => {
-  const { log, console } = await bootImage({
-    modules: [{ file: assembleGuest("hello"), text: "kernel memory=4M" }],
-  });
-  expect(console).toContain("hypervisor Typevisor\nslept until the timer's interrupt\n");
-  expect(log.find((l) => l.startsWith("vm0: ended"))).toMatch(
-    /^vm0: ended: halted with interrupts off \(0x1[0-9a-f]{5}\)$/,
-  );
-  expect(log).toContain("done");
-});
+test.each([1, 2] as const)(
+  "By Multiboot %d a guest executes CPUID and HLT; one that halts for good is ended by name",
+  async (multiboot) => {
+    const { log, console } = await bootImage({
+      multiboot,
+      modules: [{ file: assembleGuest("hello"), text: "kernel memory=4M" }],
+    });
+    expect(console).toContain("hypervisor Typevisor\nslept until the timer's interrupt\n");
+    expect(log.find((l) => l.startsWith("vm0: ended"))).toMatch(
+      /^vm0: ended: halted with interrupts off \(0x1[0-9a-f]{5}\)$/,
+    );
+    expect(log).toContain("done");
+  },
+);
 
 /** What each kind of failure of test/images/containment/monitor.ts is called. */
 const failures: [kind: number, cause: string][] = [
@@ -53,4 +59,17 @@ test("Each way in which a monitor can fail ends its VM, with the line, while ano
   const counts = [...console.matchAll(/vm0: count (\d+)/g)].map((m) => Number(m[1]));
   expect(counts).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
   expect(log).toContain("vm0: ended: powered off");
+});
+
+test("What --iso writes boots on a machine with one serial port and a screen", async () => {
+  const iso = guestFile("hello.iso", new Uint8Array());
+  const { status, stdout } = await boot([
+    ...["--iso", iso, "--kernel", assembleGuest("hello"), "--initrd", "none", "--memory", "4M"],
+  ]);
+  expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
+  await using machine = await startMachine("bochs", { image: iso, memory: 512, noReboot: true });
+  await machine.serial[0].waitFor("slept until the timer's interrupt");
+  await machine.serial[0].waitFor("vm0: ended: halted with interrupts off");
+  await machine.serial[0].waitFor("(tv) halts");
+  expect(await machine.screenshot()).toContain("(tv) vm0: started");
 });

@@ -1,6 +1,8 @@
 /** CPUs that cannot run guests: each is refused by the name of what it lacks, on the serial port and on the screen. */
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
-import { bootImage } from "./harness.ts";
+import { assembleGuest, bootImage, guestFile } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -28,5 +30,44 @@ test.each([
   ["loglvl=loud", "command line: loglvl=loud"],
 ])("A hypervisor option that makes no sense is refused by name: %s", async (options, refusal) => {
   const { log } = await bootImage({ options });
+  expect(log).toContain(`refused: ${refusal}`);
+});
+
+const hello = (): Uint8Array => readFileSync(assembleGuest("hello"));
+
+test("A kernel that cannot be booted ends its VM by name, and the others run", async () => {
+  const truncated = hello().subarray(0, 1400);
+  const noHeader = hello().slice();
+  noHeader[0x202] = 0;
+  const only32 = hello().slice();
+  only32[0x236] = 0;
+  const { log, console } = await bootImage({
+    modules: [
+      { file: guestFile("random", randomBytes(50_000)), text: "kernel memory=4M" },
+      { file: guestFile("no-header", noHeader), text: "kernel memory=4M" },
+      { file: guestFile("only32", only32), text: "kernel memory=4M" },
+      { file: guestFile("truncated", truncated), text: "kernel memory=4M" },
+      { file: assembleGuest("hello"), text: "kernel memory=4M" },
+      { file: guestFile("initrd-of-3M", new Uint8Array(3 << 20)), text: "initrd" },
+      { file: assembleGuest("hello"), text: "kernel memory=4M" },
+    ],
+  });
+  const cannot = "ended: its kernel cannot be booted";
+  expect(log).toContain(`vm0: ${cannot}: it is no bzImage`);
+  expect(log).toContain(`vm1: ${cannot}: it is no bzImage`);
+  expect(log).toContain(`vm2: ${cannot}: it has no 64-bit entry point`);
+  expect(log).toContain(`vm3: ${cannot}: the file is truncated`);
+  expect(log).toContain("refused: vm4: memory: 4 MiB is too small for the kernel and the initrd");
+  expect(console).toContain("vm5: slept until the timer's interrupt\n");
+});
+
+test.each([
+  ["kernel memory=3M", "vm0: memory=3M: expected a multiple of 2M"],
+  ["kernel memory=much", "vm0: memory=much: expected a multiple of 2M"],
+  ["kernel mem=4M", "vm0: mem=4M: not known"],
+  ["ramdisk", "module 0: ramdisk: expected kernel, initrd or lines"],
+  ["initrd", "module 0: initrd: expected kernel, initrd or lines"],
+])("A module whose string makes no sense is refused by name: %s", async (text, refusal) => {
+  const { log } = await bootImage({ modules: [{ file: assembleGuest("hello"), text }] });
   expect(log).toContain(`refused: ${refusal}`);
 });

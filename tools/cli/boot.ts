@@ -25,13 +25,18 @@ export async function boot(request: Request): Promise<Status> {
   try {
     const guest = await getGuest(request, directory.file("initramfs.cpio"));
     process.stderr.write(`Guest: ${basename(guest.kernel)} with ${request.memory} MiB.\n`);
-    process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
+    if (request.iso === undefined)
+      process.stderr.write(`Machine: ${request.machine}. ${request.machineReason}.\n`);
     if (!request.bare) await stage("Build the hypervisor", ({ progress }) => build(progress));
-    const image = directory.file("image.iso");
+    const image = request.iso ?? directory.file("image.iso");
     await stage("Make the boot image", () => {
       const { boot, files } = planImage(request, guest);
       return makeIso(image, boot, files);
     });
+    if (request.iso !== undefined) {
+      process.stderr.write(`${request.iso} boots from CD or USB stick; its log and console are on COM1.\n`);
+      return Status.Success;
+    }
     await using machine = await stage(`Start ${request.machine}`, () =>
       startMachine(request.machine, {
         image,

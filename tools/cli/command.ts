@@ -33,6 +33,7 @@ const command = (): Command =>
     )
     .option("--cpu <model>", "the emulated processor, in the emulator's words")
     .option("--bare", "boot the kernel without the hypervisor, for comparison", false)
+    .option("--iso <file>", "write the boot image, for a machine of your own, instead of starting one")
     .option("--hypervisor-options <text>", "more options for the hypervisor's command line", "")
     .option("--until <text>", "print the console to standard output and stop as soon as it has printed this")
     .option("--timeout <seconds>", "stop when the machine has run for so long (default: no limit)")
@@ -48,7 +49,7 @@ const command = (): Command =>
       "after",
       `
 Exit status:
-  ${Status.Success}  the guest powered off; with --until: the text appeared; or you left by ${escapeName}
+  ${Status.Success}  the guest powered off; with --until: the text appeared; or you left by ${escapeName}; or the --iso is written
   ${Status.TextMissing}  with --until: the guest ended without the text
   ${Status.Timeout}  time ran out
   ${Status.Failure}  the hypervisor or this tool refused or failed; one line says what and why

@@ -37,8 +37,12 @@ function planTypevisor(request: Request, guest: Guest): ImagePlan {
   add("/boot/kernel0", guest.kernel, `kernel memory=${request.memory}M -- ${request.append}`);
   if (guest.initrd !== undefined) add("/boot/initrd0", guest.initrd, "initrd");
   if (existsSync(lineTable)) add("/boot/typevisor.lines", lineTable, "lines");
+  // An emulated machine has a port for each; one of the user's own has COM1, or a screen alone.
+  const consoles =
+    request.iso === undefined
+      ? "console=com2,115200 vmconsole=com1,115200"
+      : "console=com1,115200 console=vga";
   const reboot = request.reboot ? "yes" : "no";
-  const text =
-    `console=com2,115200 vmconsole=com1,115200 reboot=${reboot} ${request.hypervisorOptions}`.trim();
+  const text = `${consoles} reboot=${reboot} ${request.hypervisorOptions}`.trim();
   return { boot: { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text }, modules }, files };
 }

@@ -1,9 +1,11 @@
 /** What a boot is asked for: the command line's options, checked. Whatever can be refused early is refused here. */
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { checkFit, type KernelImage, readKernel } from "../guest/bzimage.ts";
 import type { KernelName } from "../guest/kernels.ts";
 import { checkCommandLine } from "../image/grub.ts";
 import { chooseMachine } from "../machine/available.ts";
+import { largestMemory } from "../machine/bochs-config.ts";
 import { Refusal } from "../machine/errors.ts";
 import type { MachineKind } from "../machine/machine.ts";
 import { parseMemory, parseTimeout } from "./sizes.ts";
@@ -18,6 +20,7 @@ export interface Options {
   machine: MachineKind | "auto";
   cpu?: string;
   bare: boolean;
+  iso?: string;
   hypervisorOptions: string;
   until?: string;
   timeout?: string;
@@ -55,6 +58,8 @@ export function checkRequest(options: Options): Request {
     initrd: options.initrd,
     append: /\bconsole=/.test(options.append) ? options.append : `${guestConsole} ${options.append}`.trim(),
   };
+  if (request.iso === undefined) checkMachineMemory(request);
+  else checkIso(request.iso);
   checkCommandLine("--append", request.append, request.bare ? "bare" : "typevisor");
   checkCommandLine("--hypervisor-options", request.hypervisorOptions, "typevisor");
   if (request.until === "") throw new Refusal("--until: the text is empty");
@@ -63,6 +68,17 @@ export function checkRequest(options: Options): Request {
     request.initrd === undefined || request.initrd === "none" ? 0 : fileSize("--initrd", request.initrd);
   if (request.kernel !== undefined) checkGuest(request, "--kernel", request.kernel, initrdSize);
   return request;
+}
+
+/** @throws a Refusal if the machine cannot have the memory that the guest asks for */
+function checkMachineMemory(request: Request): void {
+  const limit = request.machine === "bochs" ? largestMemory : Infinity;
+  if (machineMemory(request) > limit) {
+    const most = request.bare ? limit : limit - hypervisorMemory;
+    throw new Refusal(
+      `--memory: ${request.memory}M is too much for ${request.machine}, which can give a guest ${most}M`,
+    );
+  }
 }
 
 /** Checks the kernel's file and that kernel, initrd and command line fit the guest. */
@@ -81,6 +97,11 @@ export function checkGuest(
 /** The machine's RAM in MiB: all the guest's without a hypervisor. */
 export function machineMemory(request: Request): number {
   return request.bare ? request.memory : Math.max(smallestMachine, request.memory + hypervisorMemory);
+}
+
+function checkIso(path: string): void {
+  if (!existsSync(dirname(path))) throw new Refusal(`--iso ${path}: no such directory`);
+  if (existsSync(path) && !statSync(path).isFile()) throw new Refusal(`--iso ${path}: not a file`);
 }
 
 function fileSize(source: string, path: string): number {

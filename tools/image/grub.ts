@@ -8,8 +8,8 @@ export interface Load {
 }
 
 export type Boot =
-  /** The hypervisor with its modules in order (docs/boot.md says what their texts mean). */
-  | { kind: "typevisor"; hypervisor: Load; modules: readonly Load[] }
+  /** The hypervisor with its modules in order (docs/command-line.md says what their texts mean). */
+  | { kind: "typevisor"; hypervisor: Load; modules: readonly Load[]; multiboot?: 1 | 2 }
   /** A Linux kernel on the bare machine. */
   | { kind: "bare"; kernel: Load; initrd?: string };
 
@@ -50,8 +50,10 @@ export const grubFailure = "GRUB could not load the image, see its messages abov
 export function grubConfig(boot: Boot): string {
   const lines = ["serial --unit=0 --speed=115200", "terminal_output serial"];
   if (boot.kind === "typevisor") {
-    lines.push(`multiboot2 ${boot.hypervisor.path}${commandLine(boot.hypervisor.text)}`);
-    for (const module of boot.modules) lines.push(`module2 ${module.path}${commandLine(module.text)}`);
+    const version = boot.multiboot === 1 ? "" : "2";
+    lines.push(`multiboot${version} ${boot.hypervisor.path}${commandLine(boot.hypervisor.text)}`);
+    for (const module of boot.modules)
+      lines.push(`module${version} ${module.path}${commandLine(module.text)}`);
   } else {
     lines.push(`linux ${boot.kernel.path}${commandLine(boot.kernel.text)}`);
     if (boot.initrd !== undefined) lines.push(`initrd ${boot.initrd}`);

@@ -9,8 +9,8 @@ export const defaultModel = "broadwell_ult";
  */
 export const instructionsPerSecond = 50_000_000;
 
-/** MiB of our memory that Bochs may take; what the machine has beyond that it keeps in a file. */
-const largestHostMemory = 2048;
+/** MiB. Bochs takes no more of our memory; with more in the machine it swaps to a file, and loses some of it. */
+export const largestMemory = 2048;
 
 export function bochsConfig(options: MachineOptions, serialPorts: readonly [number, number]): string {
   const [com1, com2] = serialPorts;
@@ -34,7 +34,7 @@ display_library: rfb, options="timeout=0"
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: ${cpu.join(", ")}
-memory: guest=${options.memory}, host=${Math.min(options.memory, largestHostMemory)}
+memory: guest=${options.memory}, host=${options.memory}
 clock: sync=none, time0=1700000000, rtc_sync=0
 boot: cdrom
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14

@@ -19,6 +19,8 @@ export interface TrialOptions {
   image?: string;
   /** Leave the line table out: reports have raw addresses then. */
   noLines?: boolean;
+  /** Version of the boot protocol, 2 unless told. */
+  multiboot?: 1 | 2;
   /** Words for the hypervisor, after those that choose the ports. */
   options?: string;
   modules?: BootModule[];
@@ -63,7 +65,12 @@ export async function startImage(options: TrialOptions, directory: RunDirectory)
   const iso = directory.file("image.iso");
   await makeIso(
     iso,
-    { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text: words }, modules: loads },
+    {
+      kind: "typevisor",
+      hypervisor: { path: "/boot/typevisor", text: words },
+      modules: loads,
+      multiboot: options.multiboot ?? 2,
+    },
     files,
   );
   return startMachine(options.machine ?? "bochs", {

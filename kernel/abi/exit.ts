@@ -23,7 +23,9 @@ export namespace Exit {
   export const TaskSwitch: u32 = 15;
   export const Refused: u32 = 16;
   export const Unexpected: u32 = 17;
-  export const Count: u32 = 18;
+  /** The guest has run for a whole slice without another exit. */
+  export const Preempted: u32 = 18;
+  export const Count: u32 = 19;
 }
 
 /** What was refused, counted. */

@@ -49,11 +49,19 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
       return onTripleFault(v);
     case Exit.TaskSwitch:
       return onTaskSwitch(v);
+    case Exit.Preempted:
+      return onPreempted(v);
     case Exit.Refused:
       return onRefused(v);
     default:
       return onUnexpected(v);
   }
+}
+
+/** Root decides who runs next. */
+function onPreempted(v: Vcpu): u32 {
+  v.request = Request.Continue;
+  return Next.Yield;
 }
 
 /** HLT: root takes the CPU until something is due. */

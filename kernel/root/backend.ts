@@ -29,7 +29,7 @@ class Backend {
 }
 
 const backend = changetype<Backend>(memory.data(16, 8));
-const config = changetype<vmx.VmcsConfig>(memory.data(96, 8));
+const config = changetype<vmx.VmcsConfig>(memory.data(104, 8));
 const nested = changetype<Format>(memory.data(24, 8));
 
 /** Whether this CPU can run guests; why not, if not. */
@@ -66,8 +66,17 @@ export function miscEnable(): u64 {
   return (host & MISC_FAST_STRINGS) | MISC_NO_BRANCH_TRACE | MISC_NO_PEBS;
 }
 
-/** Prepares a vCPU's control structure for the context. `number` tells it apart from all other vCPUs. */
-export function createVcpu(context: VcpuContext, nestedTop: Hpa, number: u32, tscOffset: u64): bool {
+/**
+ * Prepares a vCPU's control structure for the context. `number` tells it apart from all other vCPUs; `slice` is how many
+ * TSC ticks its guest may run without an exit, where the CPU can see to that.
+ */
+export function createVcpu(
+  context: VcpuContext,
+  nestedTop: Hpa,
+  number: u32,
+  tscOffset: u64,
+  slice: u64,
+): bool {
   config.vmcs = context.vmcb;
   config.msrBitmap = backend.msrBitmap;
   config.ept = nestedTop;
@@ -78,6 +87,7 @@ export function createVcpu(context: VcpuContext, nestedTop: Hpa, number: u32, ts
   config.gdt = image.gdt();
   config.idt = image.idt();
   config.tscOffset = tscOffset;
+  config.slice = slice;
   config.vpid = number + 1;
   backend.current = context.vmcb;
   if (!vmx.create(config)) return false;

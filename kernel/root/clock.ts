@@ -76,6 +76,11 @@ function waitPit(): bool {
   return true;
 }
 
+/** TSC ticks of so many milliseconds. */
+export function ticks(ms: u32): u64 {
+  return (clock.tscHz / 1000) * ms;
+}
+
 /** False when nothing on this machine tells the time. */
 export function calibrate(): bool {
   const known = fromCpuid();

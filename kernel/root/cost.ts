@@ -44,6 +44,8 @@ function exitName(kind: u32): string {
       return "task-switch";
     case Exit.Refused:
       return "entry-refused";
+    case Exit.Preempted:
+      return "preempted";
     default:
       return "other";
   }

@@ -66,7 +66,7 @@ export function functionAt(address: u64): u64 {
   return f < 0 ? 0 : load32(functions + <u64>f * 8);
 }
 
-/** Writes "0x203f10 kernel/vcpu/dispatch.ts:41 (dispatch)", or the address alone. */
+/** Writes "0x203f10 kernel/monitor/dispatch.ts:41 (dispatch)", or the address alone. */
 export function place(out: Text, address: u64): Text {
   out.hex(address);
   if (lines.base == 0 || address < image.start() || address >= image.textEnd()) return out;

@@ -10,7 +10,7 @@ import { tsc } from "../machine/time";
 import { Vector } from "../x86/vector";
 import { endOfInterrupt } from "./apic";
 import * as backend from "./backend";
-import { clock } from "./clock";
+import { ticks } from "./clock";
 import { drain, serve } from "./console";
 import { printCost } from "./cost";
 import { error, info, say, warning } from "./log";
@@ -23,11 +23,6 @@ import { Text } from "../lib/text";
 
 /** A copy of what the monitor says, made once a return to root. */
 const run = changetype<RunArea>(memory.data(256, 8));
-
-/** TSC ticks of so many milliseconds. */
-export function ticks(ms: u32): u64 {
-  return (clock.tscHz / 1000) * ms;
-}
 
 /** Lets host interrupts in and serves what came. */
 function serveInterrupts(): void {

@@ -12,8 +12,9 @@ import * as phys from "../machine/phys";
 import { tsc } from "../machine/time";
 import * as backend from "./backend";
 import { TEXT_MAX, textAt } from "./boot";
-import { clock } from "./clock";
+import { clock, ticks } from "./clock";
 import { HUGE, LARGE, NO_FRAME, SMALL, allocateCleared, allocateZeroed, frames, release } from "./frames";
+import { options } from "./options";
 import { mapGuestRam, newMonitorSpace, releaseMonitorSpace, stackTop } from "./space";
 import { map, mappedSize, releaseTables, translate } from "./tables";
 import { wallClock } from "./rtc";
@@ -147,7 +148,8 @@ export function create(v: Vm): u32 {
   const now = tsc();
   loadModules(v);
   tell(v, now);
-  if (!backend.createVcpu(c, v.nestedTop, v.id, 0 - now)) return Failure.ControlStructure;
+  if (!backend.createVcpu(c, v.nestedTop, v.id, 0 - now, ticks(options.slice)))
+    return Failure.ControlStructure;
   v.overhead = frames.used - before - v.memory;
   v.state = State.Ready;
   v.started = now;

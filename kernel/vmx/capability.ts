@@ -21,12 +21,17 @@ export class Capability {
   secondary: u32;
   exit: u32;
   entry: u32;
+  /** The preemption timer counts each time that this bit of the TSC changes. */
+  timerRate: u32;
   ept: u64;
   cr0Fixed0: u64;
   cr0Fixed1: u64;
   cr4Fixed0: u64;
   cr4Fixed1: u64;
 
+  get hasPreemptionTimer(): bool {
+    return (this.pin & Pin.ACTIVATE_PREEMPTION_TIMER) != 0;
+  }
   get hasVpid(): bool {
     return (this.secondary & Secondary.ENABLE_VPID) != 0;
   }
@@ -41,7 +46,7 @@ export class Capability {
   }
 }
 
-export const capability = changetype<Capability>(memory.data(64, 8));
+export const capability = changetype<Capability>(memory.data(80, 8));
 const regs = memory.data(16, 4);
 
 /** `wanted` as the CPU takes it: with what it forces, without what it lacks (A.3 to A.5). */
@@ -90,7 +95,7 @@ export function preflight(why: Text): bool {
   }
   c.pin = adjust(
     exact ? Msr.IA32_VMX_TRUE_PINBASED_CTLS : Msr.IA32_VMX_PINBASED_CTLS,
-    Pin.EXTERNAL_INTERRUPT_EXITING | Pin.NMI_EXITING | Pin.VIRTUAL_NMIS,
+    Pin.EXTERNAL_INTERRUPT_EXITING | Pin.NMI_EXITING | Pin.VIRTUAL_NMIS | Pin.ACTIVATE_PREEMPTION_TIMER,
   );
   const windows = Processor.INTERRUPT_WINDOW_EXITING | Processor.NMI_WINDOW_EXITING;
   c.processor = adjust(
@@ -152,6 +157,8 @@ export function preflight(why: Text): bool {
     exact ? Msr.IA32_VMX_TRUE_ENTRY_CTLS : Msr.IA32_VMX_ENTRY_CTLS,
     Entry.LOAD_DEBUG_CONTROLS | Entry.LOAD_PAT | Entry.LOAD_EFER,
   );
+  const misc = msr.read(Msr.IA32_VMX_MISC);
+  c.timerRate = <u32>bits(misc, 4, 0);
   c.ept = msr.read(Msr.IA32_VMX_EPT_VPID_CAP);
   // INVVPID, single-context, goes with VPID; without both the CPU flushes at every entry and exit by itself.
   if (!bit(c.ept, 32) || !bit(c.ept, 41)) c.secondary &= ~Secondary.ENABLE_VPID;
@@ -172,6 +179,6 @@ export function preflight(why: Text): bool {
     eptNeeds(16, "EPT 2 MiB pages", why) &&
     eptNeeds(20, "INVEPT", why) &&
     eptNeeds(25, "single-context INVEPT", why) &&
-    needs((<u32>(msr.read(Msr.IA32_VMX_MISC) >> 5)) & 1, 1, "saving IA32_EFER.LMA at VM exits", why)
+    needs(bit(misc, 5) ? 1 : 0, 1, "saving IA32_EFER.LMA at VM exits", why)
   );
 }

@@ -5,6 +5,7 @@ export namespace Pin {
   export const EXTERNAL_INTERRUPT_EXITING: u32 = 1 << 0;
   export const NMI_EXITING: u32 = 1 << 3;
   export const VIRTUAL_NMIS: u32 = 1 << 5;
+  export const ACTIVATE_PREEMPTION_TIMER: u32 = 1 << 6;
 }
 
 /** 25.6.2, Processor-Based VM-Execution Controls: primary. */

@@ -38,6 +38,7 @@ export namespace Reason {
   export const MONITOR: u32 = 39;
   export const EPT_VIOLATION: u32 = 48;
   export const INVEPT: u32 = 50;
+  export const PREEMPTION_TIMER: u32 = 52;
   export const INVVPID: u32 = 53;
   export const WBINVD: u32 = 54;
   export const XSETBV: u32 = 55;
@@ -188,6 +189,8 @@ export function decode(v: Vcpu): u32 {
     case Reason.WBINVD:
       loadInstruction(v);
       return Exit.CacheControl;
+    case Reason.PREEMPTION_TIMER:
+      return Exit.Preempted;
     case Reason.RDPMC:
       return Exit.ReadCounter;
     case Reason.TRIPLE_FAULT:

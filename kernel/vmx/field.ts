@@ -112,6 +112,7 @@ export const GUEST_SS_RIGHTS = changetype<Field32>(0x4818);
 export const GUEST_TR_RIGHTS = changetype<Field32>(0x4822);
 export const GUEST_INTERRUPTIBILITY = changetype<Field32>(0x4824);
 export const GUEST_ACTIVITY = changetype<Field32>(0x4826);
+export const PREEMPTION_TIMER = changetype<Field32>(0x482e); //               root
 export const GUEST_SYSENTER_CS = changetype<Field32>(0x482a);
 export const GUEST_CR0 = changetype<Field64>(0x6800);
 export const GUEST_CR3 = changetype<Field64>(0x6802);

@@ -28,6 +28,17 @@ test.each([1, 2] as const)(
   },
 );
 
+test("A guest that spins with interrupts off loses the CPU at its slice's end, and another one runs", async () => {
+  const { log, console } = await bootImage({
+    options: "vmlimit=500",
+    modules: ["spin", "hello"].map((name) => ({ file: assembleGuest(name), text: "kernel memory=4M" })),
+  });
+  expect(console).toContain("vm0: spins\n");
+  expect(console).toContain("vm1: slept until the timer's interrupt\n");
+  const ends = log.filter((line) => / ended: /.test(line)).map((line) => line.replace(/ \(0x.*/, ""));
+  expect(ends).toEqual(["vm1: ended: halted with interrupts off", "vm0: ended: time limit"]);
+});
+
 /** What each kind of failure of test/images/containment/monitor.ts is called. */
 const failures: [kind: number, cause: string][] = [
   [1, "its monitor trapped: memory access out of bounds at 0x7fff0000"],

@@ -31,7 +31,7 @@ const monitorVmx: Module = {
 
 export const typevisor: Image = { name: "typevisor", modules: [root, monitorVmx] };
 
-/** Monitors that fail when their guest says so (test/boot/containment.test.ts). */
+/** Monitors that fail when their guest says so (test/boot/bringup.test.ts). */
 const containment: Image = {
   name: "containment",
   modules: [

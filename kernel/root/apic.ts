@@ -3,6 +3,7 @@ import { VECTOR_SPURIOUS, VECTOR_TIMER } from "../abi/vector";
 import { Hpa } from "../lib/addr";
 import { bits } from "../lib/bits";
 import * as Msr from "../x86/msr";
+import * as cpuid from "../machine/cpuid";
 import * as msr from "../machine/msr";
 import { loadDevice32, storeDevice32 } from "../machine/phys";
 import { out8 } from "../machine/port";
@@ -36,6 +37,7 @@ class Apic {
 }
 
 export const apic = changetype<Apic>(memory.data(16, 8));
+const regs = memory.data(16, 4);
 
 function read(register: u32): u32 {
   return apic.x2 ? <u32>msr.read(Msr.X2APIC_BASE + register) : loadDevice32(apic.page + register * 16);
@@ -86,6 +88,8 @@ export function counted(): u32 {
 export function enableTimer(tscDeadline: bool): void {
   write(Reg.TIMER_INITIAL, 0);
   write(Reg.LVT_TIMER, VECTOR_TIMER | (tscDeadline ? TSC_DEADLINE : 0));
+  // The first WRMSR of a deadline must not overtake this store to the APIC's page (SDM Vol. 3A 11.5.4.1): CPUID waits.
+  cpuid.query(0, 0, regs);
 }
 
 function ioapicRead(register: u32): u32 {

@@ -90,13 +90,14 @@ function findMemory(): void {
 
 /** CPU features that the hypervisor uses for itself where they are there. */
 function hardenCpu(): void {
+  let cr4 = cpu.readCr4() | Cr4.PGE | Cr4.MCE;
   cpuid.query(0, 0, regs);
-  if (load<u32>(regs) < 7) return;
-  cpuid.query(7, 0, regs);
-  const features = load<u32>(regs, 4);
-  let cr4 = cpu.readCr4() | Cr4.PGE;
-  if (bit(features, 7)) cr4 |= Cr4.SMEP;
-  if (bit(features, 20)) cr4 |= Cr4.SMAP;
+  if (load<u32>(regs) >= 7) {
+    cpuid.query(7, 0, regs);
+    const features = load<u32>(regs, 4);
+    if (bit(features, 7)) cr4 |= Cr4.SMEP;
+    if (bit(features, 20)) cr4 |= Cr4.SMAP;
+  }
   cpu.writeCr4(cr4);
 }
 

@@ -169,6 +169,7 @@ export function preflight(why: Text): bool {
   const pat = Exit.SAVE_PAT | Exit.LOAD_PAT;
   const efer = Exit.SAVE_EFER | Exit.LOAD_EFER;
   return (
+    needs(bit(c.cr4Fixed1, 6) ? 1 : 0, 1, "machine-check exceptions", why) &&
     needs(c.exit, Exit.HOST_64, "64-bit host after VM exits", why) &&
     needs(c.exit, pat, "saving and loading IA32_PAT at VM exits", why) &&
     needs(c.exit, efer, "saving and loading IA32_EFER at VM exits", why) &&

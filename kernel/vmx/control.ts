@@ -1,4 +1,11 @@
 /** VM-execution, exit and entry controls by name (SDM Vol. 3C 25.6 to 25.8). */
+import { Cr4 } from "../x86/cr";
+
+/**
+ * CR4 bits that a guest always runs with, whatever it reads: VMX operation wants VMXE (24.8), and without MCE a machine
+ * check would shut the CPU down instead of exiting (Vol. 3A 6.15, Interrupt 18).
+ */
+export const CR4_FORCED: u64 = Cr4.VMXE | Cr4.MCE;
 
 /** 25.6.1, Pin-Based VM-Execution Controls. */
 export namespace Pin {

@@ -10,6 +10,7 @@ import { raiseGp } from "../vcpu/event";
 import { onUnexpected } from "../vcpu/instruction";
 import { Next, Vcpu } from "../vcpu/vcpu";
 import { Cr4 } from "../x86/cr";
+import { CR4_FORCED } from "./control";
 import * as F from "./field";
 
 function writeCr0(v: Vcpu, value: u64): void {
@@ -22,7 +23,7 @@ function writeCr4(v: Vcpu, value: u64): void {
     raiseGp(v);
     return;
   }
-  F.GUEST_CR4.write((F.GUEST_CR4.read() & CR4_FREE) | (value & ~CR4_FREE) | Cr4.VMXE);
+  F.GUEST_CR4.write((F.GUEST_CR4.read() & CR4_FREE) | (value & ~CR4_FREE) | CR4_FORCED);
   F.CR4_SHADOW.write(value);
   // The second execution changes none of these in the CPU, so it flushes nothing for them.
   if ((value ^ v.system.cr4) & (Cr4.PCIDE | Cr4.SMEP)) flush();

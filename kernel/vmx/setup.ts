@@ -10,7 +10,7 @@ import * as msr from "../machine/msr";
 import * as phys from "../machine/phys";
 import * as vmx from "../machine/vmx";
 import { capability } from "./capability";
-import { Entry, Secondary } from "./control";
+import { CR4_FORCED, Entry, Secondary } from "./control";
 import * as F from "./field";
 
 const PAGE: u64 = 4096;
@@ -173,7 +173,7 @@ function setGuest(): bool {
     set64(F.GUEST_PENDING_DEBUG, 0) &&
     set64(F.GUEST_DR7, 0x400) &&
     set64(F.GUEST_CR0, Cr0.ET | Cr0.NE) &&
-    set64(F.GUEST_CR4, Cr4.VMXE) &&
+    set64(F.GUEST_CR4, CR4_FORCED) &&
     set64(F.GUEST_RFLAGS, 2)
   );
 }

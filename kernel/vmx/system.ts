@@ -2,7 +2,8 @@
 import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
 import { Seg } from "../vcpu/system";
 import { Vcpu } from "../vcpu/vcpu";
-import { Cr0, Cr4 } from "../x86/cr";
+import { Cr0 } from "../x86/cr";
+import { CR4_FORCED } from "./control";
 import * as F from "./field";
 
 const DR7_RESET: u64 = 0x400;
@@ -71,7 +72,7 @@ export function storeSystem(v: Vcpu): void {
   F.GUEST_CR0.write((s.cr0 & ~CR0_WATCHED) | Cr0.NE);
   F.CR0_SHADOW.write(s.cr0);
   F.GUEST_CR3.write(s.cr3);
-  F.GUEST_CR4.write(s.cr4 | Cr4.VMXE);
+  F.GUEST_CR4.write(s.cr4 | CR4_FORCED);
   F.CR4_SHADOW.write(s.cr4);
   F.GUEST_EFER.write(s.efer);
   F.GUEST_PAT.write(PAT_RESET);

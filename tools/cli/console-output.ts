@@ -7,6 +7,7 @@ import type { SerialPort } from "../machine/serial.ts";
 export class ConsoleOutput {
   private started = false;
   private atLineStart = true;
+  private ended = false;
   /** What has arrived before `begin`. */
   private held: (string | Buffer)[] | undefined = [];
 
@@ -33,13 +34,14 @@ export class ConsoleOutput {
     for (const piece of held) this.write(piece);
   }
 
-  /** Ends an unfinished line, so that what we say next stands on its own. */
+  /** Ends an unfinished line, so that what we say next stands on its own. What still arrives is not shown. */
   end(): void {
     if (!this.atLineStart) this.write("\n");
-    this.atLineStart = true;
+    this.ended = true;
   }
 
   private write(piece: string | Buffer): void {
+    if (this.ended) return;
     if (this.held === undefined) process.stdout.write(piece);
     else this.held.push(piece);
   }

@@ -96,7 +96,7 @@ function stop(v: Vcpu, reason: u32): void {
 /** The UART's line has changed, or its console has something for root. Passes `value` on. @noinline */
 function settleUart(v: Vcpu, value: u32): u32 {
   const what = takeSignals();
-  if (what & Signal.Line) wireUart(v);
+  if (what & Signal.Line) wireUart(v, (what & Signal.Fall) != 0);
   if (what & Signal.Drain) {
     v.request = Request.Console;
     v.leaveWith(Next.Yield);

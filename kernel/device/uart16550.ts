@@ -258,6 +258,11 @@ function updateModem(): void {
   uart.modem = now;
 }
 
+/** What may interrupt has changed. Root makes room if that is all that an interrupt waits for. */
+function rewire(): void {
+  uart.signals |= uartWaitsForRoom() ? Signal.Line | Signal.Drain : Signal.Line;
+}
+
 export function writeUart(offset: u32, value: u32): void {
   switch (offset) {
     case Reg.RBR_THR:
@@ -271,7 +276,7 @@ export function writeUart(offset: u32, value: u32): void {
         // Enabling the interrupt while the transmitter is empty raises it.
         if (value & IER_EMPTY && !(uart.ier & IER_EMPTY)) uart.emptyPending = 1;
         uart.ier = value & 15;
-        uart.signals |= Signal.Line;
+        rewire();
       }
       break;
     case Reg.IIR_FCR:
@@ -284,7 +289,7 @@ export function writeUart(offset: u32, value: u32): void {
     case Reg.MCR:
       uart.mcr = value & 0x1f;
       updateModem();
-      uart.signals |= Signal.Line;
+      rewire();
       break;
     case Reg.SCR:
       uart.scratch = value;

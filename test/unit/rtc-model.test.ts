@@ -118,3 +118,53 @@ test("The MC146818A behaves as a model by the data sheet does, whatever is set a
     }
   }
 }, 300_000);
+
+test("The alarm comes at the first second that matches, whichever of its bytes match anything, and whatever the time", () => {
+  const random = new Random(2);
+  const pc = new Pc({ tscHz: rtcTsc });
+  const set = (index: number, value: number) => pc.outs([0x70, index], [0x71, value]);
+  const matched = () => {
+    pc.out(0x70, 12);
+    return (pc.in(0x71) & 0xa0) === 0xa0;
+  };
+  for (let i = 0; i < 300 * effort; i++) {
+    const [hour, minute, second] = [24, 60, 60].map((limit) =>
+      random.pick([0, limit - 1, random.below(limit)]),
+    );
+    // Near the time, anywhere, or anything: in which case there is no value.
+    const alarm = [hour!, minute!, second!].map((value, n) => {
+      const limit = n === 0 ? 24 : 60;
+      return random.pick([
+        undefined,
+        undefined,
+        random.below(limit),
+        (value + random.below(3) + limit - 1) % limit,
+      ]);
+    });
+    const matches = (t: number) =>
+      [Math.floor(t / 3600) % 24, Math.floor(t / 60) % 60, t % 60].every((v, n) => (alarm[n] ?? v) === v);
+    const now = hour! * 3600 + minute! * 60 + second!;
+    let due = now + 1;
+    while (!matches(due)) due++;
+
+    set(11, SET | FORMAT);
+    for (const [index, value] of [
+      [4, hour!],
+      [2, minute!],
+      [0, second!],
+      [5, alarm[0] ?? 0xc0],
+      [3, alarm[1] ?? 0xff],
+      [1, alarm[2] ?? 0xe7],
+    ] as const) {
+      set(index, value);
+    }
+    set(11, 0x20 | FORMAT);
+    matched();
+    const wakeUps = pc.wakeUps;
+    pc.clocks((due - now) * HZ - 1);
+    const said = `${hour}:${minute}:${second}, alarm ${alarm.join(":")}`;
+    expect([matched(), pc.wakeUps - wakeUps], said).toEqual([false, 0]);
+    pc.clocks(1);
+    expect([matched(), pc.wakeUps - wakeUps], said).toEqual([true, 1]);
+  }
+});

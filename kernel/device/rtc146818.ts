@@ -257,9 +257,9 @@ export function readRtc(now: u64): u32 {
 function writeControl(n: u32, value: u32, now: u64): void {
   const divided = dividing();
   if (running()) stop(now);
-  // SET inhibits updates and takes their interrupt's enable away.
+  // SET inhibits updates; its going on takes their interrupt's enable away.
   if (n == Reg.A) setCmos(n, value & ~A_UPDATING);
-  else setCmos(n, value & B_SET ? value & ~B_UPDATE : value);
+  else setCmos(n, value & ~cell(n) & B_SET ? value & ~B_UPDATE : value);
   // The first update comes half a second after the divider was released.
   if (dividing() && !divided) rtc.base += HZ / 2 - fraction(now);
   if (running()) start(now);
@@ -275,7 +275,8 @@ export function writeRtc(value: u32, now: u64): void {
   } else {
     const timed = isTime(n) && running();
     if (timed) stop(now);
-    setCmos(n, value);
+    // The top bit of the seconds is read-only ("Address Map").
+    setCmos(n, n == Reg.SECONDS ? value & 0x7f : value);
     if (timed) start(now);
   }
   setAlarm(now);

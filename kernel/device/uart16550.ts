@@ -78,6 +78,8 @@ export namespace Signal {
   export const Line: u32 = 1 << 0;
   /** Root should empty the ring: a line is complete, the ring is half full, or the guest waits for room. */
   export const Drain: u32 = 1 << 1;
+  /** With Line: the line has been low since, whatever it is now. */
+  export const Fall: u32 = 1 << 2;
 }
 
 const uart = changetype<Uart>(memory.data(52, 4));
@@ -106,15 +108,18 @@ function received(): u32 {
   return uart.loopCount + (looping() ? 0 : rings.inHead - rings.inTail);
 }
 
-/** What interrupts, by priority (table IV, "Interrupt Control Functions"). */
-function cause(): u32 {
-  const ier = uart.ier;
+/** Whether a FIFO with so many bytes has reached its trigger level. */
+function triggers(count: u32): bool {
+  return uart.fcr != 0 && count >= ((TRIGGERS >> ((uart.fcr >> 6) * 8)) & 255);
+}
+
+/** What interrupts of what `ier` enables, by priority (table IV, "Interrupt Control Functions"). */
+function cause(ier: u32): u32 {
   if (ier & IER_LINE && uart.overrun) return IIR_LINE;
   if (ier & IER_RECEIVED) {
     const count = received();
     // Less than the trigger level interrupts too, when it has waited: here at once.
-    if (count > 0)
-      return uart.fcr && count < ((TRIGGERS >> ((uart.fcr >> 6) * 8)) & 255) ? IIR_TIMEOUT : IIR_RECEIVED;
+    if (count > 0) return uart.fcr && !triggers(count) ? IIR_TIMEOUT : IIR_RECEIVED;
   }
   if (ier & IER_EMPTY && uart.emptyPending && canSend()) return IIR_EMPTY;
   if (ier & IER_MODEM && uart.modemChanges) return IIR_MODEM;
@@ -123,7 +128,15 @@ function cause(): u32 {
 
 /** The interrupt line. On a PC, OUT2 gates it, and looping takes OUT2 away. */
 export function uartLine(): bool {
-  return (uart.mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && cause() != IIR_NONE;
+  return (uart.mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && cause(uart.ier) != IIR_NONE;
+}
+
+/**
+ * An access has reset a cause which is there again at once: the line has fallen in between, unless another one holds it.
+ * A handler that serves one byte an interrupt waits for the edge.
+ */
+function renew(enable: u32): void {
+  uart.signals |= cause(uart.ier & ~enable) == IIR_NONE ? Signal.Line | Signal.Fall : Signal.Line;
 }
 
 /** Whether an interrupt waits for nothing but room in the ring. */
@@ -143,16 +156,17 @@ export function takeSignals(): u32 {
 }
 
 function receive(): u32 {
-  uart.signals |= Signal.Line;
+  let byte: u32 = 0;
   if (uart.loopCount > 0) {
-    const byte = load<u8>(looped + uart.loopStart);
+    byte = load<u8>(looped + uart.loopStart);
     uart.loopStart = (uart.loopStart + 1) % FIFO;
     uart.loopCount--;
-    return byte;
+  } else if (received() > 0) {
+    byte = load<u8>(CONSOLE_RING + CONSOLE_IN_OFFSET + (rings.inTail & (CONSOLE_IN_SIZE - 1)));
+    rings.inTail++;
   }
-  if (received() == 0) return 0;
-  const byte = load<u8>(CONSOLE_RING + CONSOLE_IN_OFFSET + (rings.inTail & (CONSOLE_IN_SIZE - 1)));
-  rings.inTail++;
+  if (triggers(received())) uart.signals |= Signal.Line;
+  else renew(IER_RECEIVED);
   return byte;
 }
 
@@ -170,7 +184,7 @@ function loopBack(byte: u32): void {
 
 function send(byte: u32): void {
   uart.emptyPending = 1;
-  if (uart.ier) uart.signals |= Signal.Line;
+  if (uart.ier) renew(IER_EMPTY);
   if (looping()) {
     loopBack(byte);
     return;
@@ -189,7 +203,7 @@ export function readUart(offset: u32): u32 {
     case Reg.IER:
       return uart.lcr & LCR_DLAB ? uart.divisor >> 8 : uart.ier;
     case Reg.IIR_FCR: {
-      const why = cause();
+      const why = cause(uart.ier);
       if (why == IIR_EMPTY) {
         uart.emptyPending = 0;
         uart.signals |= Signal.Line;
@@ -244,6 +258,11 @@ function updateModem(): void {
   uart.modem = now;
 }
 
+/** What may interrupt has changed. Root makes room if that is all that an interrupt waits for. */
+function rewire(): void {
+  uart.signals |= uartWaitsForRoom() ? Signal.Line | Signal.Drain : Signal.Line;
+}
+
 export function writeUart(offset: u32, value: u32): void {
   switch (offset) {
     case Reg.RBR_THR:
@@ -257,7 +276,7 @@ export function writeUart(offset: u32, value: u32): void {
         // Enabling the interrupt while the transmitter is empty raises it.
         if (value & IER_EMPTY && !(uart.ier & IER_EMPTY)) uart.emptyPending = 1;
         uart.ier = value & 15;
-        uart.signals |= Signal.Line;
+        rewire();
       }
       break;
     case Reg.IIR_FCR:
@@ -270,7 +289,7 @@ export function writeUart(offset: u32, value: u32): void {
     case Reg.MCR:
       uart.mcr = value & 0x1f;
       updateModem();
-      uart.signals |= Signal.Line;
+      rewire();
       break;
     case Reg.SCR:
       uart.scratch = value;

@@ -96,7 +96,7 @@ function stop(v: Vcpu, reason: u32): void {
 /** The UART's line has changed, or its console has something for root. Passes `value` on. @noinline */
 function settleUart(v: Vcpu, value: u32): u32 {
   const what = takeSignals();
-  if (what & Signal.Line) wireUart(v);
+  if (what & Signal.Line) wireUart(v, (what & Signal.Fall) != 0);
   if (what & Signal.Drain) {
     v.request = Request.Console;
     v.leaveWith(Next.Yield);
@@ -164,8 +164,10 @@ function writeRtcPort(v: Vcpu, value: u32): void {
 }
 
 /** @noinline */
-function readPmPort(offset: u32): u32 {
-  return readPm(offset, pmCount(tsc()));
+function readPmPort(v: Vcpu, offset: u32): u32 {
+  const value = readPm(offset, pmCount(tsc()));
+  wirePm(v);
+  return value;
 }
 
 /** @noinline */
@@ -207,7 +209,7 @@ export function readByte(v: Vcpu, port: u32): u32 {
     case Port.RESET:
       return platform.resetControl;
     default:
-      if (port - Port.PM < PM_PORTS) return readPmPort(port - Port.PM);
+      if (port - Port.PM < PM_PORTS) return readPmPort(v, port - Port.PM);
       if (port - Port.PCI_DATA < PCI_DATA_PORTS) return readPciData();
       v.refuse(Refusal.UnclaimedPort);
       return 0xff;

@@ -14,8 +14,10 @@ const UART_IRQ: u32 = 4;
 const RTC_IRQ: u32 = 8;
 export const SCI_IRQ: u32 = 9;
 
-export function wireUart(v: Vcpu): void {
-  if (setLine(UART_IRQ, uartLine())) updateOutput(v);
+/** `fell`: the line has been low since it was looked at. */
+export function wireUart(v: Vcpu, fell: bool): void {
+  const low = fell && setLine(UART_IRQ, false);
+  if (setLine(UART_IRQ, uartLine()) || low) updateOutput(v);
 }
 
 export function wireClock(v: Vcpu): void {
@@ -55,7 +57,7 @@ export function poll(v: Vcpu): void {
   pollTimer(v, pitCount(t));
   updateClock(rtcCount(t));
   updatePm(pmCount(t));
-  wireUart(v);
+  wireUart(v, false);
   wireClock(v);
   wirePm(v);
   arm();

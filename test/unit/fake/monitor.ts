@@ -17,6 +17,8 @@ export interface FakeCpu {
 
 export interface MonitorOptions {
   ram?: number;
+  /** Where RAM above 4 GiB ends; there is none in the fake, but the monitor is told. */
+  ramHigh?: bigint;
   tscHz?: bigint;
   commandLine?: string;
   /** The kernel's file and the initrd, put where root would put them. */
@@ -178,7 +180,7 @@ export class FakeMonitor {
     if (initrd) this.ram.put(initrdAt, initrd);
     if (kernel) this.ram.put(kernelAt, kernel);
     set("RAM_LOW", BigInt(size));
-    set("RAM_HIGH", 1n << 32n);
+    set("RAM_HIGH", this.options.ramHigh ?? 1n << 32n);
     set("TSC_HZ", this.options.tscHz ?? 1_000_000_000n);
     set("TSC_BASE", this.tsc);
     set("BOOT_TIME", this.options.bootTime ?? 1_700_000_000n);

@@ -113,7 +113,7 @@ function triggers(count: u32): bool {
   return uart.fcr != 0 && count >= ((TRIGGERS >> ((uart.fcr >> 6) * 8)) & 255);
 }
 
-/** What interrupts of what `ier` enables, by priority (table IV, "Interrupt Control Functions"). */
+/** What interrupts of what `ier` enables, by priority (table IV, "Interrupt Control Functions"). @noinline */
 function cause(ier: u32): u32 {
   if (ier & IER_LINE && uart.overrun) return IIR_LINE;
   if (ier & IER_RECEIVED) {
@@ -155,6 +155,7 @@ export function takeSignals(): u32 {
   return taken;
 }
 
+/** @noinline */
 function receive(): u32 {
   let byte: u32 = 0;
   if (uart.loopCount > 0) {

@@ -10,8 +10,7 @@ import { SCI_IRQ } from "./wiring";
 const RSDP: u64 = 0;
 const XSDT: u64 = 0x40;
 const FADT: u64 = 0x100;
-const FACS: u64 = 0x240;
-const DSDT: u64 = 0x280;
+const DSDT: u64 = 0x240;
 const HEADER: u32 = 36;
 const FADT_LENGTH: u32 = 276;
 
@@ -55,10 +54,10 @@ function ioRegister(at: u64, bytes: u32, port: u32): void {
   guest.store64(at + 4, port);
 }
 
-function writeFadt(base: u64): void {
+function writeFadt(base: u64, facs: u64): void {
   const t = base + FADT;
   header(t, "FACP", FADT_LENGTH, 6);
-  guest.store32(t + 36, <u32>(base + FACS));
+  guest.store32(t + 36, <u32>facs);
   guest.store32(t + 40, <u32>(base + DSDT));
   guest.store16(t + 46, SCI_IRQ);
   guest.store32(t + 56, PM_BASE);
@@ -91,14 +90,17 @@ function writeDsdt(base: u64): void {
   checksum(t, HEADER + S5_LENGTH, t + 9);
 }
 
-/** Writes the tables from `base` on, which is 64-byte aligned; returns the address of the RSDP. */
-export function writeAcpiTables(base: u64): u64 {
-  writeFadt(base);
+/**
+ * Writes the tables from `base` on, which a guest may reclaim, and the one that it shares with firmware, which it may not
+ * (5.2.10, Firmware ACPI Control Structure), at `facs`. Both are 64-byte aligned. Returns the address of the RSDP.
+ */
+export function writeAcpiTables(base: u64, facs: u64): u64 {
+  writeFadt(base, facs);
   writeDsdt(base);
-  guest.fill(base + FACS, 0, 64);
-  text(base + FACS, "FACS");
-  guest.store32(base + FACS + 4, 64);
-  guest.store8(base + FACS + 32, 2);
+  guest.fill(facs, 0, 64);
+  text(facs, "FACS");
+  guest.store32(facs + 4, 64);
+  guest.store8(facs + 32, 2);
 
   header(base + XSDT, "XSDT", HEADER + 8, 1);
   guest.store64(base + XSDT + HEADER, base + FADT);

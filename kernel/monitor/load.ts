@@ -24,6 +24,7 @@ const PAGE_TABLES: u64 = 0x8000; // PML4, PDPT, four PDs
 const COMMAND_LINE: u64 = 0x20000;
 const LOW_END: u64 = 0x9fc00;
 const ACPI_TABLES: u64 = 0xe0000;
+const ACPI_NVS_AREA: u64 = 0xff000;
 const GIB4: u64 = 0x100000000;
 const MIB: u64 = 0x100000;
 
@@ -72,6 +73,7 @@ const PIECE: u64 = 0x80000;
 
 const RAM: u32 = 1;
 const ACPI_RECLAIMABLE: u32 = 3;
+const ACPI_NVS: u32 = 4;
 
 
 @unmanaged
@@ -192,11 +194,12 @@ function writeZeroPage(file: u64): void {
   guest.store8(COMMAND_LINE + info.commandLineLength, 0);
   state.entries = 0;
   addMemory(0, LOW_END, RAM);
-  addMemory(ACPI_TABLES, MIB, ACPI_RECLAIMABLE);
+  addMemory(ACPI_TABLES, ACPI_NVS_AREA, ACPI_RECLAIMABLE);
+  addMemory(ACPI_NVS_AREA, MIB, ACPI_NVS);
   addMemory(MIB, info.ramLow, RAM);
   if (info.ramHigh > GIB4) addMemory(GIB4, info.ramHigh, RAM);
   guest.store8(ZERO_PAGE + Zero.E820_ENTRIES, state.entries);
-  guest.store64(ZERO_PAGE + Zero.ACPI_RSDP, writeAcpiTables(ACPI_TABLES));
+  guest.store64(ZERO_PAGE + Zero.ACPI_RSDP, writeAcpiTables(ACPI_TABLES, ACPI_NVS_AREA));
 }
 
 function addMemory(base: u64, end: u64, kind: u32): void {

@@ -224,7 +224,7 @@ function step(rip: u64, rflags: u64, blocking: u32): void {
 
 /** The exiting instruction at `rip` is complete, and nothing but its end has been looked at. */
 export function skip(rip: u64): void {
-  step(rip + F.EXIT_LENGTH.read(), F.GUEST_RFLAGS.read(), F.GUEST_INTERRUPTIBILITY.read());
+  step(rip + F.EXIT_LENGTH.readWide(), F.GUEST_RFLAGS.read(), F.GUEST_INTERRUPTIBILITY.read());
 }
 
 /** Writes back what the handler did: the guest goes on behind a completed instruction. */

@@ -25,6 +25,10 @@ export class Field32 {
   get encoding(): u32 {
     return <u32>changetype<usize>(this);
   }
+  /** The value for arithmetic in 64 bits: VMREAD clears the upper half (SDM Vol. 3C 31.3, VMREAD). */
+  readWide(): u64 {
+    return vmread(this.encoding);
+  }
   read(): u32 {
     return <u32>vmread(this.encoding);
   }

@@ -97,7 +97,8 @@ describe("The ACPI tables", () => {
     ].sort(([a], [b]) => a! - b!) as [number, number][];
     for (const [n, [at, size]] of pieces.entries()) {
       const region = map.filter(({ base, end }) => base < at + size && at < end);
-      expect(region).toMatchObject([{ type: 3 }]); // one, AddressRangeACPI (15.1)
+      // In one region: AddressRangeACPI, but for what a guest must not reclaim, AddressRangeNVS (15.1, 5.2.10).
+      expect(region).toMatchObject([{ type: at === facs ? 4 : 3 }]);
       expect(region[0]!.base).toBeLessThanOrEqual(at);
       expect(region[0]!.end).toBeGreaterThanOrEqual(at + size);
       if (n > 0) expect(at).toBeGreaterThanOrEqual(pieces[n - 1]![0] + pieces[n - 1]![1]);

@@ -4,7 +4,7 @@
 
 section .text
 bits 64
-global leave_to_root, enter_monitor
+global leave_to_root, leave_by_monitor, enter_monitor
 
 ; In: rdi = VcpuContext (its fields are copied to where no monitor can write). Saves root's registers on root's
 ; stack and loads the monitor's address space and the vCPU's stack. Returns on the latter.
@@ -40,6 +40,12 @@ enter_monitor:
   mov dword [gs:PERCPU_IN_MONITOR], 1
   mov cr3, rdx
   jmp rax
+
+; In: eax = what the monitor returned, not Resume. What only the stubs and the faults may say is not a monitor's to say.
+leave_by_monitor:
+  cmp eax, LEAVE_STOP
+  jbe leave_to_root
+  mov eax, LEAVE_UNKNOWN
 
 ; In: eax = what run_vcpu returns (Leave). Interrupts are off; any stack will do.
 leave_to_root:

@@ -10,7 +10,7 @@ INSTRUCTION_ERROR equ 0x4400
 
 section .text
 bits 64
-extern enter_monitor, leave_to_root, monitor_vmx_enter, monitor_vmx_exit
+extern enter_monitor, leave_to_root, leave_by_monitor, monitor_vmx_enter, monitor_vmx_exit
 global vmx_run_vcpu, vmx_exit_stub
 
 %macro RESTORE 0
@@ -40,7 +40,7 @@ vmx_run_vcpu:
   call monitor_vmx_enter
   cli
   test eax, eax
-  jnz leave_to_root
+  jnz leave_by_monitor
   mov eax, LEAVE_INTERRUPT
   cmp dword [gs:PERCPU_ATTENTION], 0
   jne leave_to_root
@@ -81,7 +81,7 @@ to_monitor:
   call monitor_vmx_exit
   cli
   test eax, eax
-  jnz leave_to_root
+  jnz leave_by_monitor
   cmp dword [gs:PERCPU_ATTENTION], 0
   jne attention
 resume:

@@ -38,4 +38,6 @@ export namespace Leave {
   export const Killed: u32 = 7;
   /** VMLAUNCH or VMRESUME failed before it looked at the guest's state. */
   export const EntryFailed: u32 = 8;
+  /** The monitor returned what is none of a monitor's values. */
+  export const Unknown: u32 = 9;
 }

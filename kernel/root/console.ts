@@ -19,6 +19,8 @@ import { State, Vm, table, vm } from "./vm";
 
 /** Rounds after which a UART that always has something to say must wait for the next interrupt. */
 const PATIENCE: u32 = 32;
+/** Room in a UART's ring that guests leave to the log: that of some reports. */
+const LOG_ROOM: u32 = 16384;
 
 
 @unmanaged
@@ -67,7 +69,7 @@ export function drain(v: Vm): void {
   } else {
     const u = uart(options.guestConsole);
     // A byte may become a prefix, a line's end and itself.
-    for (; tail != head && u.space > 16; tail++) {
+    for (; tail != head && u.space > LOG_ROOM + 16; tail++) {
       put(u, v, phys.load8(field(v, CONSOLE_OUT_OFFSET + (tail & (CONSOLE_OUT_SIZE - 1)))));
     }
     u.send();

@@ -14,7 +14,7 @@ import * as backend from "./backend";
 import { Memory, boot, module, readBoot, region } from "./boot";
 import { calibrate, clock, ticks } from "./clock";
 import { HUGE, LARGE, addMemory, frames, reserveMemory } from "./frames";
-import { NONE, error, info, say, settings, warning } from "./log";
+import { NONE, debug, error, info, say, settings, warning } from "./log";
 import { Word, options, readOptions } from "./options";
 import { finish, quiesce } from "./panic";
 import { clearBusMasters } from "./pci";
@@ -148,12 +148,14 @@ export function start(magic: u32, bootInfo: u32): void {
   say(info().str("PCI: bus mastering turned off in ").dec(clearBusMasters()).str(" functions"));
   if (!backend.enable()) refuse(reason().str("VT-x: VMXON failed"));
   if (!readModules(reason())) refuse(why);
+  say(debug().str("memory in use: ").size(frames.used));
   for (let i: u32 = 0; i < table.count; i++) {
     const v = vm(i);
     if (!startVm(v)) continue;
     say(info().str("vm").dec(i).str(": started, memory ").size(v.memory).str(", at tick ").dec(v.started));
   }
   schedule();
+  say(debug().str("memory in use: ").size(frames.used));
   say(info().str("done"));
   finish();
 }

@@ -53,10 +53,14 @@ export function start(v: Vm): bool {
   }
   destroy(v);
   v.state = State.Ended;
-  const out = error().str("refused: vm").dec(v.id).str(": memory: ").size(v.memory);
+  const out = error().str("refused: vm").dec(v.id).str(": ");
+  if (failure == Failure.ControlStructure) {
+    say(out.str("the CPU refused its VMCS"));
+    return false;
+  }
+  out.str("memory: ").size(v.memory);
   if (failure == Failure.TooSmall) out.str(" is too small for the kernel and the initrd");
-  else if (failure == Failure.NoMemory) out.str(": the machine has not that much left");
-  else out.str(": the CPU refused its VMCS");
+  else out.str(": the machine has not that much left");
   say(out);
   return false;
 }
@@ -110,8 +114,10 @@ function loadErrorName(e: u64): string {
       return "the guest's memory is too small for it";
     case LoadError.InitrdTooHigh:
       return "its initrd cannot be where it wants it";
-    default:
+    case LoadError.CommandLineTooLong:
       return "its command line is too long";
+    default:
+      return "no reason known";
   }
 }
 
@@ -157,7 +163,7 @@ function end(v: Vm, reason: u32, value: u64): void {
   destroy(v);
   v.state = State.Ended;
   if (again) {
-    v.restarts++;
+    v.spentBefore += v.spent;
     start(v);
   }
 }
@@ -206,10 +212,14 @@ function runOnce(v: Vm): void {
     case Leave.Nmi:
       say(warning().str("NMI, number ").dec(cpu.nmis()));
       break;
-    default:
+    case Leave.MachineCheck:
       panic("machine check");
+      break;
+    default:
+      end(v, StopReason.None, left);
   }
-  if (v.alive && options.limit != 0 && v.spent > ticks(options.limit)) end(v, StopReason.TimeLimit, 0);
+  if (v.alive && options.limit != 0 && v.spentBefore + v.spent > ticks(options.limit))
+    end(v, StopReason.TimeLimit, 0);
 }
 
 /** Halts until an interrupt, or until the first VM wants to run again. */

@@ -123,7 +123,7 @@ export function enterRootSpace(largest: u64, x2apic: bool, apic: Hpa): bool {
     if (!mapWindow(top, r.base, r.end)) return false;
   }
   cpu.writeCr3(top);
-  return true;
+  return makeShared();
 }
 
 /** Makes [hpa, hpa + length) readable through the physical window, wherever firmware put it. */
@@ -139,12 +139,9 @@ export function ensureDevice(hpa: Hpa): bool {
 }
 
 /** What all monitors have in common, as a tree of its own to take tables from. */
-function sharedTop(): Hpa {
-  if (space.shared != NO_FRAME) return space.shared;
-  const top = allocateZeroed();
-  if (top == NO_FRAME || !mapImage(top)) return NO_FRAME;
-  space.shared = top;
-  return top;
+function makeShared(): bool {
+  space.shared = allocateZeroed();
+  return space.shared != NO_FRAME && mapImage(space.shared);
 }
 
 /**
@@ -152,16 +149,18 @@ function sharedTop(): Hpa {
  * vCPU, each with a guard below. mapGuestRam adds the guest's memory. NO_FRAME when memory ran out.
  */
 export function newMonitorSpace(linear: Hpa, linearSize: u64, stacks: Hpa, vcpus: u32): Hpa {
-  const shared = sharedTop();
+  const shared = space.shared;
   const top = allocateZeroed();
-  if (top == NO_FRAME || shared == NO_FRAME) return NO_FRAME;
+  if (top == NO_FRAME) return NO_FRAME;
   let ok = link(top, 0, 3, tableAt(shared, 0, 3), pages(0, SMALL));
   if (!space.x2apic) ok = ok && link(top, APIC_PAGE, 4, tableAt(shared, APIC_PAGE, 4), pages(0, SMALL));
   ok = ok && map(top, LINEAR_BASE + PAGE, linear + PAGE, linearSize - PAGE, data());
   for (let i: u64 = 0; i < vcpus; i++) {
     ok = ok && map(top, stackTop(<u32>i) - STACK_SIZE, stacks + i * STACK_SIZE, STACK_SIZE, data());
   }
-  return ok ? top : NO_FRAME;
+  if (ok) return top;
+  releaseMonitorSpace(top);
+  return NO_FRAME;
 }
 
 /** Where vCPU n's stack starts, in its monitor's space. The slot's lower part is never mapped. */

@@ -77,17 +77,18 @@ export function link(top: Hpa, address: u64, level: u32, table: Hpa, format: For
   return true;
 }
 
-/** The table that the entry of `level` for `address` refers to; the path down to it exists. */
+/** The table that the entry of `level` for `address` refers to; NO_FRAME when it, or one on the way, is not there. */
 export function tableAt(top: Hpa, address: u64, level: u32): Hpa {
   let table = top;
-  for (let at: u32 = 4; at >= level; at--) table = load64(slot(table, address, at)) & ADDRESS;
+  for (let at: u32 = 4; at >= level && table != NO_FRAME; at--)
+    table = load64(slot(table, address, at)) & ADDRESS;
   return table;
 }
 
 /** Clears the entry of `level` for `address`, so that the tree no longer owns what it refers to. */
 export function unlink(top: Hpa, address: u64, level: u32): void {
   const parent = level == 4 ? top : tableAt(top, address, level + 1);
-  store64(slot(parent, address, level), 0);
+  if (parent != NO_FRAME) store64(slot(parent, address, level), 0);
 }
 
 /** Size of the page that maps `address`, 0 when none does. */

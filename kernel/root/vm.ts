@@ -56,7 +56,7 @@ export class Vm {
   /** Its module's string, and where in it the guest's command line starts. */
   commandLine: Hpa;
   commandLineSkip: u32;
-  restarts: u32;
+  padding: u32;
   home: Hpa;
   nestedTop: Hpa;
   /** TSC value at which to run again, in State.Halted. */
@@ -64,6 +64,8 @@ export class Vm {
   /** TSC ticks: when it started, and spent in the guest and its monitor. */
   started: u64;
   spent: u64;
+  /** TSC ticks spent before it was last started again. */
+  spentBefore: u64;
   /** Bytes of the hypervisor's memory: the home and the translation tables. */
   overhead: u64;
   /** Times that the vCPU came back to root, and how many of them for a host interrupt. */
@@ -154,6 +156,8 @@ export function create(v: Vm): u32 {
   v.state = State.Ready;
   v.started = now;
   v.spent = 0;
+  v.leaves = 0;
+  v.interrupts = 0;
   return Failure.None;
 }
 
@@ -169,8 +173,11 @@ function addRam(v: Vm, gpa: Gpa, end: Gpa): bool {
       frame = allocateCleared(size);
     }
     if (frame == NO_FRAME) return false;
-    if (!map(v.nestedTop, gpa, frame, size, format) || !mapGuestRam(v.context.cr3, gpa, frame, size))
+    if (!map(v.nestedTop, gpa, frame, size, format)) {
+      release(frame, size);
       return false;
+    }
+    if (!mapGuestRam(v.context.cr3, gpa, frame, size)) return false;
     gpa += size;
   }
   return true;

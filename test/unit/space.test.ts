@@ -30,11 +30,10 @@ function spacesOf(modules: { bytes: Uint8Array; text: string }[]) {
         contexts.push(vcpu);
         return abi("LEAVE_YIELD");
       }
-      vcpu.host.setRunArea(vcpu.cr3, "STOP_REASON", 1n);
       // The end of a slice: the next VM gets its turn before this one stops.
       vcpu.host.tsc += 1_000_000_000n;
       return spaces.size === modules.filter((m) => m.text.startsWith("kernel")).length
-        ? abi("LEAVE_STOP")
+        ? vcpu.stop("POWERED_OFF")
         : abi("LEAVE_INTERRUPT");
     },
   });
@@ -110,8 +109,7 @@ test("The guest's RAM is the same frames in its monitor's window and in its EPT"
       }
       expect(vcpu.host.translate(ept, 8n * mib)).toBeUndefined();
       expect(vcpu.host.translate(vcpu.cr3, window + 8n * mib)).toBeUndefined();
-      vcpu.host.setRunArea(vcpu.cr3, "STOP_REASON", 1n);
-      return abi("LEAVE_STOP");
+      return vcpu.stop("POWERED_OFF");
     },
   });
   host.boot();
@@ -127,8 +125,7 @@ test("A guest that resets itself again and again leaks nothing", () => {
     modules: [kernel, initrd],
     run: (vcpu) => {
       const done = vcpu.host.log.filter((l) => l.startsWith("vm0: restarts")).length >= 40;
-      vcpu.host.setRunArea(vcpu.cr3, "STOP_REASON", done ? 1n : 2n);
-      return abi("LEAVE_STOP");
+      return vcpu.stop(done ? "POWERED_OFF" : "RESET");
     },
   });
   const log = host.boot();
@@ -151,8 +148,7 @@ test("A machine without memory enough for a guest says so by name and goes on wi
       { bytes: new Uint8Array(100), text: "kernel memory=4M" },
     ],
     run: (vcpu) => {
-      vcpu.host.setRunArea(vcpu.cr3, "STOP_REASON", 1n);
-      return abi("LEAVE_STOP");
+      return vcpu.stop("POWERED_OFF");
     },
   }).boot();
   expect(log).toContain("refused: vm0: memory: 4 GiB: the machine has not that much left");
@@ -165,8 +161,7 @@ test.each([1, 2] as const)("Multiboot %d brings command line, memory and modules
     commandLine: "loglvl=debug reboot=no",
     modules: [kernel, initrd],
     run: (vcpu) => {
-      vcpu.host.setRunArea(vcpu.cr3, "STOP_REASON", 2n);
-      return abi("LEAVE_STOP");
+      return vcpu.stop("RESET");
     },
   }).boot();
   expect(log.find((l) => l.startsWith("vm0: started"))).toMatch(/^vm0: started, memory 8 MiB, at tick \d+$/);

@@ -1,0 +1,64 @@
+/** Whose each frame is: no two VMs, and no VM and root, may have the same one. */
+import { abi } from "./layout.ts";
+import type { FakeHost } from "./host.ts";
+import { leaves } from "./physical.ts";
+
+interface Range {
+  start: bigint;
+  end: bigint;
+  what: string;
+}
+
+const apic = BigInt.asUintN(64, BigInt(abi("APIC_PAGE")));
+
+export class FrameOwners {
+  private readonly owners = new Map<number, { cr3: bigint; ranges: Range[] }>();
+
+  /** A VM runs for the first time: what its tables map, and they themselves, must be its alone. */
+  born(host: FakeHost, vm: number, context: number, vmcs: bigint): void {
+    const cr3 = host.context(context, "CR3");
+    const ranges = this.rangesOf(host, vm, cr3, vmcs);
+    this.disjoint(ranges, `vm${vm}`);
+    for (const [other, owner] of this.owners) {
+      if (other === context || host.context(other, "CR3") !== owner.cr3) continue;
+      this.disjoint([...ranges, ...owner.ranges], `vm${vm} and another`);
+    }
+    this.disjoint([...ranges, ...host.taken()], `vm${vm} and root`);
+    this.owners.set(context, { cr3, ranges });
+  }
+
+  /** Bytes of the tables of a VM: EPT, and of its monitor's space what no other has. */
+  tableBytes(context: number): number {
+    const tables = this.owners.get(context)!.ranges.filter((r) => /EPT|host table/.test(r.what));
+    return tables.length * 4096;
+  }
+
+  private rangesOf(host: FakeHost, vm: number, cr3: bigint, vmcs: bigint): Range[] {
+    const ept = host.vmcs.get(vmcs)!.get(0x201a)! & ~0xfffn;
+    const ranges: Range[] = [];
+    const add = (start: bigint, size: bigint, what: string) =>
+      ranges.push({ start, end: start + size, what: `vm${vm}'s ${what}` });
+    const isShared = (address: bigint) => address < 0x40000000n || address >= apic;
+    for (const leaf of leaves(host.memory, ept, (table) => add(table, 4096n, "EPT")))
+      add(leaf.hpa, leaf.size, `RAM at ${leaf.address.toString(16)}`);
+    const window = BigInt.asUintN(64, BigInt(abi("GUEST_WINDOW")));
+    const visit = (table: bigint, level: number, address: bigint) => {
+      if (level >= 3 ? level === 4 || address < apic : !isShared(address)) add(table, 4096n, "host table");
+    };
+    for (const leaf of leaves(host.memory, cr3, visit)) {
+      // Guest RAM is the EPT's; space.test.ts compares the two.
+      if (!isShared(leaf.address) && leaf.address < window) add(leaf.hpa, leaf.size, "monitor");
+    }
+    add(vmcs, 4096n, "VMCS");
+    return ranges;
+  }
+
+  private disjoint(ranges: Range[], who: string): void {
+    const sorted = [...ranges].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
+    for (let i = 1; i < sorted.length; i++) {
+      const [a, b] = [sorted[i - 1]!, sorted[i]!];
+      if (b.start < a.end)
+        throw new Error(`${who}: ${a.what} and ${b.what} share frame ${b.start.toString(16)}`);
+    }
+  }
+}

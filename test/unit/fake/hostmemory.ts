@@ -1,0 +1,159 @@
+/** Root's accesses to physical memory and to devices' registers, through its windows and the CPU's TLB. */
+import { abi } from "./layout.ts";
+import type { FakeHost } from "./host.ts";
+import { PageFault } from "./tlb.ts";
+
+const GIB = 2 ** 30;
+export const IOAPIC = 0xfec00000;
+const APIC = 0xfee00000;
+const pageOf = (va: number) => Number(BigInt.asUintN(48, BigInt(va)) >> 12n);
+const physicalWindow = pageOf(abi("PHYSICAL_WINDOW"));
+const uncachedWindow = pageOf(abi("UNCACHED_WINDOW"));
+const u64 = (v: bigint) => BigInt.asUintN(64, v);
+const ones = (size: number) => (1n << BigInt(size * 8)) - 1n;
+
+export class HostMemory {
+  /** Addresses that root has loaded from and where nothing is: those read all ones. */
+  readonly strays: string[] = [];
+  private stores: { start: number; end: number; what: string }[] | undefined;
+
+  constructor(private readonly host: FakeHost) {}
+
+  /** Where in memory an access to a physical address ends up. */
+  private window(at: number, kind: "load" | "store"): number {
+    if (at >= 2 ** 44) throw new PageFault(`root: ${kind} at ${at.toString(16)}: beyond its window`);
+    if (this.host.cr[3] === 0n) {
+      // boot/start.asm's tables.
+      if (at >= 4 * GIB) throw new PageFault(`root: early ${kind} at ${at.toString(16)}: not mapped`);
+    } else {
+      const frame = this.host.hostAccess(physicalWindow + Math.floor(at / 4096), kind, "root");
+      if (frame !== at - (at % 4096)) throw new Error(`the window maps ${at.toString(16)} elsewhere`);
+    }
+    if (kind === "store") this.mayStore(at);
+    return at;
+  }
+
+  private isRam(at: number): boolean {
+    return this.host.ram.some(([base, end]) => at >= base && at < end);
+  }
+
+  private exists(at: number): boolean {
+    return this.host.memory.has(at) || this.isRam(at);
+  }
+
+  /** Root stores only into RAM that was free when it started, and to the screen; never into a VMCS that is in use. */
+  private mayStore(at: number): void {
+    if (at >= 0xb8000 && at < 0xb9000) return;
+    this.stores ??= this.host.taken().map((t) => ({ ...t, start: Number(t.start), end: Number(t.end) }));
+    const taken = this.stores.find(({ start, end }) => at >= start && at < end)?.what;
+    const what = taken ?? (this.isRam(at) ? undefined : "no memory");
+    if (what !== undefined) throw new Error(`root stores at ${at.toString(16)}: ${what}`);
+    if (this.host.vtx.active.has(Math.floor(at / 4096)))
+      throw new Error(`root stores at ${at.toString(16)}: a VMCS that the CPU may hold`);
+  }
+
+  /** Where video memory and ROMs belong it is no mistake to look. */
+  private stray(at: number): void {
+    if (at < 0xa0000 || at >= 0x100000) this.strays.push(at.toString(16));
+  }
+
+  private load(at: number, size: number): bigint {
+    const low = 4096 - (at % 4096);
+    if (size > low) return this.load(at, low) | (this.load(at + low, size - low) << BigInt(low * 8));
+    this.window(at, "load");
+    if (this.exists(at)) return this.host.memory.load(at, size);
+    this.stray(at);
+    return ones(size);
+  }
+
+  private store(at: number, size: number, value: bigint): void {
+    this.window(at, "store");
+    if ((at % 4096) + size > 4096) this.window(at + size - 1, "store");
+    this.host.memory.store(at, size, value & ones(size));
+  }
+
+  /** Page by page: where, and how much. */
+  private *parts(at: number, length: number, kind: "load" | "store"): Generator<[number, number]> {
+    for (let done = 0; done < length;) {
+      const part = Math.min(4096 - ((at + done) % 4096), length - done);
+      yield [this.window(at + done, kind), part];
+      done += part;
+    }
+  }
+
+  private get(at: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    for (const [from, part] of this.parts(at, length, "load")) {
+      if (this.exists(from)) bytes.set(this.host.memory.get(from, part), done);
+      else {
+        this.stray(from);
+        bytes.fill(0xff, done, done + part);
+      }
+      done += part;
+    }
+    return bytes;
+  }
+
+  private put(at: number, bytes: Uint8Array): void {
+    let done = 0;
+    for (const [to, part] of this.parts(at, bytes.length, "store")) {
+      this.host.memory.put(to, bytes.subarray(done, done + part));
+      done += part;
+    }
+  }
+
+  private fill(at: number, value: number, length: number): void {
+    for (const [to, part] of this.parts(at, length, "store")) this.host.memory.fill(to, value & 0xff, part);
+  }
+
+  private device(at: bigint, value?: number): number {
+    const address = Number(u64(at));
+    this.host.hostAccess(
+      uncachedWindow + Math.floor(address / 4096),
+      value === undefined ? "load" : "store",
+      "root",
+    );
+    const { apic } = this.host;
+    const isIoapic = address - (address % 4096) === IOAPIC;
+    if (!isIoapic && address - (address % 4096) !== APIC) {
+      if (value !== undefined) this.mayStore(address);
+      this.stray(address);
+      return 0xffffffff;
+    }
+    if (value === undefined)
+      return isIoapic ? apic.ioapicRead(address % 4096) : apic.read((address % 4096) >> 4);
+    if (isIoapic) apic.ioapicWrite(address % 4096, value);
+    else apic.write((address % 4096) >> 4, value);
+    return 0;
+  }
+
+  imports(linear: (at: number, length: number) => Uint8Array): Record<string, (...args: never[]) => unknown> {
+    const load = (size: number) => (at: bigint) => {
+      const value = this.load(Number(u64(at)), size);
+      return size === 8 ? value : Number(value);
+    };
+    const store = (size: number) => (at: bigint, value: bigint | number) =>
+      this.store(Number(u64(at)), size, u64(BigInt(value)));
+    return {
+      load8: load(1),
+      load16: load(2),
+      load32: load(4),
+      load64: load(8),
+      store8: store(1),
+      store16: store(2),
+      store32: store(4),
+      store64: store(8),
+      copy: (to: bigint, from: bigint, length: bigint) =>
+        this.put(Number(u64(to)), this.get(Number(u64(from)), Number(u64(length)))),
+      fill: (at: bigint, value: number, length: bigint) =>
+        this.fill(Number(u64(at)), value, Number(u64(length))),
+      read: (at: bigint, to: number, length: number) =>
+        linear(to, length).set(this.get(Number(u64(at)), length)),
+      write: (at: bigint, from: number, length: number) =>
+        this.put(Number(u64(at)), linear(from, length).slice()),
+      loadDevice32: (at: bigint) => this.device(at),
+      storeDevice32: (at: bigint, value: number) => void this.device(at, value),
+    };
+  }
+}

@@ -162,18 +162,15 @@ function prepare(): u32 {
 }
 
 /**
- * `preferred`, or the first aligned address above 1 MiB if there is an alignment; 0 when `needed` bytes there meet the
- * initrd or RAM's end.
+ * `preferred`, or for a relocatable kernel that prefers nothing the first aligned address above 1 MiB; 0 when the memory
+ * that it runs in meets the initrd or RAM's end. Elsewhere is no way out: loaded below its preferred address a kernel moves
+ * itself there (boot.rst, init_size), and above is less room. `alignment`: 0 for a kernel that is not relocatable.
  */
 function placeKernel(preferred: u64, needed: u64, alignment: u64): u64 {
   const end = info.initrdSize > 0 ? info.initrdAddress : info.ramLow;
-  if (fits(preferred, needed, end)) return preferred;
-  const lowest = alignment ? alignUp(MIB, alignment) : 0;
-  return fits(lowest, needed, end) ? lowest : 0;
-}
-
-function fits(at: u64, needed: u64, end: u64): bool {
-  return at >= MIB && at < end && needed <= end - at;
+  const at = preferred < MIB && alignment ? alignUp(MIB, alignment) : preferred;
+  const runtime = alignment ? alignUp(at, alignment) : at;
+  return at >= MIB && at <= runtime && runtime < end && needed <= end - runtime ? at : 0;
 }
 
 function writeZeroPage(file: u64): void {

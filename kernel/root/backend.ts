@@ -9,7 +9,7 @@ import { VmFeature } from "../abi/vminfo";
 import * as capability from "../vmx/capability";
 import * as vmx from "../vmx/setup";
 import { GuestSummary } from "../vcpu/summary";
-import { checkGuestState } from "../vmx/check";
+import * as check from "../vmx/check";
 import * as Msr from "../x86/msr";
 import { LARGE, HUGE, NO_FRAME, allocateZeroed } from "./frames";
 import { Format } from "./tables";
@@ -119,7 +119,7 @@ export function readGuest(out: GuestSummary): void {
 
 /** Explains why the vCPU that ran last could not be entered. */
 export function explainEntry(out: Text): void {
-  checkGuestState(out);
+  check.explainEntry(out);
 }
 
 export function entryError(): u32 {

@@ -36,6 +36,7 @@ export namespace Cr4 {
   export const SMEP: u64 = 1 << 20;
   export const SMAP: u64 = 1 << 21;
   export const PKE: u64 = 1 << 22;
+  export const CET: u64 = 1 << 23;
 }
 
 export namespace Efer {

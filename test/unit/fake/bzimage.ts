@@ -6,6 +6,8 @@ export interface BzImageOptions {
   prefAddress?: bigint;
   initSize?: number;
   relocatable?: boolean;
+  /** The byte at 201h: the header ends as far behind 202h. */
+  jump?: number;
   alignment?: number;
   initrdMax?: number;
   commandLineSize?: number;
@@ -22,12 +24,12 @@ export function bzImage(code: Uint8Array | number[], options: BzImageOptions = {
   view.setUint32(0x1f4, system / 16, true);
   view.setUint16(0x1fe, 0xaa55, true);
   view.setUint8(0x200, 0xeb);
-  view.setUint8(0x201, 0x66);
+  view.setUint8(0x201, options.jump ?? 0x66);
   view.setUint32(0x202, 0x53726448, true);
   view.setUint16(0x206, options.version ?? 0x20f, true);
   view.setUint8(0x211, 1);
   view.setUint32(0x22c, options.initrdMax ?? 0x7fffffff, true);
-  view.setUint32(0x230, options.alignment ?? 0x200000, true);
+  view.setUint32(0x230, options.alignment ?? 0x100000, true);
   view.setUint8(0x234, (options.relocatable ?? true) ? 1 : 0);
   view.setUint16(0x236, options.xloadflags ?? 1, true);
   view.setUint32(0x238, options.commandLineSize ?? 2047, true);

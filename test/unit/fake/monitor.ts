@@ -79,6 +79,8 @@ export class FakeMonitor {
   xcr0 = 1n;
   dr6 = 0xffff0ff0n;
   cr2 = 0n;
+  /** How often another CPU will be quicker at changing a page-table entry. */
+  races = 0;
   private readonly wasmMemory: WebAssembly.Memory;
 
   constructor(
@@ -107,6 +109,8 @@ export class FakeMonitor {
       ram.store(BigInt.asUintN(64, gpa), size, BigInt.asUintN(64, BigInt(value)));
     const inside = (gpa: bigint, length: bigint) =>
       ram.contains(BigInt.asUintN(64, gpa), BigInt.asUintN(64, length));
+    const writable = (gpa: bigint, length: bigint) =>
+      ram.holds(BigInt.asUintN(64, gpa), BigInt.asUintN(64, length));
     return {
       env: {
         abort: (message: number, file: number, line: number, column: number) => {
@@ -140,6 +144,7 @@ export class FakeMonitor {
         store32: store(4),
         store64: store(8),
         replace32: (gpa: bigint, from: number, to: number) => {
+          if (this.races > 0 && this.races--) return 0;
           if (!inside(gpa, 4n) || ram.load(BigInt.asUintN(64, gpa), 4) !== BigInt(from >>> 0)) return 0;
           ram.store(BigInt.asUintN(64, gpa), 4, BigInt(to >>> 0));
           return 1;
@@ -150,17 +155,17 @@ export class FakeMonitor {
           return 1;
         },
         write: (gpa: bigint, from: number, length: number) => {
-          if (!inside(gpa, BigInt(length))) return 0;
+          if (!writable(gpa, BigInt(length))) return 0;
           ram.bytes.set(this.bytes(from, length), Number(gpa));
           return 1;
         },
         move: (to: bigint, from: bigint, length: bigint) => {
-          if (!inside(to, length) || !inside(from, length)) return 0;
+          if (!writable(to, length) || !inside(from, length)) return 0;
           ram.bytes.copyWithin(Number(to), Number(from), Number(from + length));
           return 1;
         },
         fill: (gpa: bigint, value: number, length: bigint) => {
-          if (!inside(gpa, length)) return 0;
+          if (!writable(gpa, length)) return 0;
           ram.bytes.fill(value, Number(gpa), Number(gpa + length));
           return 1;
         },

@@ -2,6 +2,8 @@
 export class FakeRam {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** Writes to where no RAM is. */
+  lost = 0;
 
   constructor(size: number) {
     this.bytes = new Uint8Array(size);
@@ -13,6 +15,13 @@ export class FakeRam {
     return gpa >= 0n && gpa < size && length <= size - gpa;
   }
 
+  /** Whether a write lands in RAM. One that does not is counted. */
+  holds(gpa: bigint, length: bigint): boolean {
+    const good = this.contains(gpa, length);
+    if (!good) this.lost++;
+    return good;
+  }
+
   load(gpa: bigint, size: number): bigint {
     let value = 0n;
     if (!this.contains(gpa, BigInt(size))) return (1n << BigInt(size * 8)) - 1n;
@@ -21,7 +30,7 @@ export class FakeRam {
   }
 
   store(gpa: bigint, size: number, value: bigint): void {
-    if (!this.contains(gpa, BigInt(size))) return;
+    if (!this.holds(gpa, BigInt(size))) return;
     for (let i = 0; i < size; i++) this.bytes[Number(gpa) + i] = Number((value >> BigInt(i * 8)) & 0xffn);
   }
 

@@ -3,14 +3,18 @@
  * exits that SDM Vol. 3C 28.2 describes.
  */
 import type { FakeCpu, FakeMonitor } from "./monitor.ts";
+import { brokenInjection, brokenRules } from "./entry.ts";
 import { Gpr, type Next } from "./exit.ts";
 
 export enum Field {
+  CS_SELECTOR = 0x802,
   TSC_OFFSET = 0x2010,
   GUEST_PHYSICAL = 0x2400,
+  LINK_POINTER = 0x2800,
   GUEST_PAT = 0x2804,
   GUEST_EFER = 0x2806,
   PDPTE0 = 0x280a,
+  ENTRY_CONTROLS = 0x4012,
   ENTRY_INTERRUPTION = 0x4016,
   ENTRY_ERROR_CODE = 0x4018,
   ENTRY_LENGTH = 0x401a,
@@ -21,7 +25,10 @@ export enum Field {
   EXIT_LENGTH = 0x440c,
   CS_RIGHTS = 0x4816,
   SS_RIGHTS = 0x4818,
+  TR_RIGHTS = 0x4822,
+  GDTR_LIMIT = 0x4810,
   INTERRUPTIBILITY = 0x4824,
+  ACTIVITY = 0x4826,
   CR0_SHADOW = 0x6004,
   CR4_SHADOW = 0x6006,
   QUALIFICATION = 0x6400,
@@ -29,6 +36,7 @@ export enum Field {
   GUEST_CR0 = 0x6800,
   GUEST_CR3 = 0x6802,
   GUEST_CR4 = 0x6804,
+  GDTR_BASE = 0x6816,
   GUEST_DR7 = 0x681a,
   GUEST_RSP = 0x681c,
   GUEST_RIP = 0x681e,
@@ -37,12 +45,25 @@ export enum Field {
 }
 
 const VALID = 0x80000000n;
+const ALL = 0xffffffffffffffffn;
 
 /** An event that an entry delivers. */
 export interface Injected {
   vector: number;
   type: number;
   error?: number;
+  /** Of software interrupts and exceptions: the instruction's. */
+  length?: number;
+}
+
+/** The bits of a field that a monitor may set: vmcs_writable() of kernel/machine/vmcs.h. */
+function writable(field: number): bigint {
+  const within = (from: number, to: number) => field >= from && field <= to;
+  if (within(0x800, 0x80e) || field === 0x4018) return 0xffffn;
+  if (within(0x4800, 0x4822) || field === 0x482a) return 0xffffffffn;
+  if (within(0x6800, 0x6826) || within(0x2804, 0x2806) || within(0x280a, 0x2810)) return ALL;
+  if ([0x2010, 0x6004, 0x6006].includes(field)) return ALL;
+  return { 0x4824: 0x1fn, 0x4826: 1n, 0x4016: 0x80000fffn, 0x401a: 15n }[field] ?? 0n;
 }
 
 /** What an EPT violation was about. */
@@ -53,6 +74,11 @@ export interface Violation {
   walk?: boolean;
   /** IDT-vectoring information: the event whose delivery it interrupted. */
   vectoring?: number;
+  /** Its error code, or the length of the instruction that it is of. */
+  vectoringError?: number;
+  length?: number;
+  /** It was IRET's, which has unblocked NMIs. */
+  unblocked?: boolean;
 }
 
 /** `rights` is in the VMCS's format. */
@@ -84,11 +110,14 @@ export class FakeVtx implements FakeCpu, GuestActions {
 
   attach(machine: FakeMonitor): void {
     this.machine = machine;
+    // As root sets them: "load debug controls", a guest in IA-32e mode, no other VMCS.
+    this.set(Field.ENTRY_CONTROLS, 0x204);
+    this.set(Field.LINK_POINTER, ALL);
     this.set(Field.GUEST_RFLAGS, 0x202n);
     this.set(Field.GUEST_RIP, 0x100000n);
     this.set(Field.GUEST_CR0, 0x80050033n);
     this.set(Field.CR0_SHADOW, 0x80050033n);
-    this.set(Field.GUEST_CR4, 0x2020n);
+    this.set(Field.GUEST_CR4, 0x2060n);
     this.set(Field.CR4_SHADOW, 0x20n);
     this.set(Field.GUEST_EFER, 0x500n);
     this.set(Field.CS_RIGHTS, 0xa09bn);
@@ -125,11 +154,8 @@ export class FakeVtx implements FakeCpu, GuestActions {
   }
 
   private write(field: number, value: bigint): void {
-    const type = (field >> 10) & 3;
-    const known = [0x4016, 0x4018, 0x401a, 0x2010, 0x6004, 0x6006].includes(field);
-    const forbidden = [0x2800, 0x2802, 0x0810, 0x0812];
-    if ((type !== 2 && !known) || forbidden.includes(field)) {
-      throw new Error(`VMWRITE of ${field.toString(16)} is off the allow list`);
+    if (writable(field) === 0n || value & ~writable(field)) {
+      throw new Error(`VMWRITE of ${field.toString(16)}: ${value.toString(16)} is off the allow list`);
     }
     this.set(field, value);
   }
@@ -141,12 +167,19 @@ export class FakeVtx implements FakeCpu, GuestActions {
     this.set(Field.ENTRY_INTERRUPTION, event & ~VALID);
     const injected: Injected = { vector: Number(event & 0xffn), type: Number((event >> 8n) & 7n) };
     if (event & 0x800n) injected.error = Number(this.get(Field.ENTRY_ERROR_CODE));
+    if (injected.type >= 4) injected.length = Number(this.get(Field.ENTRY_LENGTH));
     return injected;
   }
 
   /** Whether an event waits for the next entry. */
   get injecting(): boolean {
     return (this.get(Field.ENTRY_INTERRUPTION) & VALID) !== 0n;
+  }
+
+  /** What the next entry would fail by: rules of SDM Vol. 3C 27.2.1.3 and 27.3.1 (entry.ts). */
+  get problems(): string[] {
+    const get = (field: number) => this.get(field);
+    return [...brokenInjection(get), ...brokenRules(get)];
   }
 
   /** The guest exits. The entry before has delivered what was injected. */
@@ -183,16 +216,17 @@ export class FakeVtx implements FakeCpu, GuestActions {
    * is where PDPTEs are loaded from.
    */
   violation(gpa: bigint, access: Violation = {}): Next {
-    const { linear, write, execute, walk, vectoring } = access;
+    const { linear, write, execute, walk, vectoring, vectoringError, length, unblocked } = access;
     const kind = execute ? 4n : write ? 2n : 1n;
     const valid = linear === undefined ? 0n : walk ? 0x80n : 0x180n;
     const fields: Parameters<typeof this.exit>[1] = {
-      QUALIFICATION: kind | valid,
+      QUALIFICATION: kind | valid | (unblocked ? 0x1000n : 0n),
       GUEST_PHYSICAL: gpa,
       GUEST_LINEAR: linear ?? 0n,
-      EXIT_LENGTH: 0,
+      EXIT_LENGTH: length ?? 0,
     };
     if (vectoring !== undefined) fields.VECTORING = vectoring;
+    if (vectoringError !== undefined) fields.VECTORING_ERROR_CODE = vectoringError;
     return this.exit(48, fields);
   }
 
@@ -211,7 +245,7 @@ export class FakeVtx implements FakeCpu, GuestActions {
   }
 
   setCr4(value: bigint): void {
-    this.set(Field.GUEST_CR4, value | 0x2000n);
+    this.set(Field.GUEST_CR4, value | 0x2040n);
     this.set(Field.CR4_SHADOW, value);
   }
 

@@ -28,12 +28,12 @@ function explain(states: Fields[], options: HostOptions = {}, reason = INVALID_G
       commandLine: "loglvl=error",
       msrs,
       modules: part.map(() => ({ bytes: new Uint8Array(16), text: "kernel memory=4M" })),
-      run: ({ host, cr3 }) => {
-        const fields = host.fields();
+      run: (vcpu) => {
+        const fields = vcpu.host.fields();
         // VPIDs count VMs from 1.
         for (const [field, value] of part[Number(fields.get(0)!) - 1]!) fields.set(field, value);
         fields.set(0x4402, reason);
-        host.setRunArea(cr3, "STOP_REASON", ENTRY_REFUSED);
+        vcpu.setRunArea("STOP_REASON", ENTRY_REFUSED);
         return abi("LEAVE_STOP");
       },
       ...options,

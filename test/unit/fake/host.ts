@@ -133,6 +133,8 @@ export class FakeHost {
   /** The extended state that is in the CPU; its first bytes stand for all of it. */
   extended: Uint8Array = new Uint8Array(64);
   nmis = 0;
+  /** TSC ticks that the watchdog gives a monitor. */
+  watchdog = 0n;
   /** The crash record of this CPU, which the fault stubs write. */
   readonly crashRecord = new Uint8Array(abi("CRASHRECORD_BYTES"));
   readonly cpuid: (leaf: number, subleaf: number) => [number, number, number, number];
@@ -254,7 +256,8 @@ export class FakeHost {
 
   /** An access under the current CR3; `page` is bits 47:12 of the address. Returns the frame's address. */
   hostAccess(page: number, kind: "load" | "store" | "fetch", who: string): number {
-    return this.tlb.host(Number(this.cr[3]), page, kind, who);
+    const { hpa } = this.tlb.host(Number(this.cr[3]), page, kind, who);
+    return hpa - (hpa % 4096);
   }
 
   /** What root touches whenever it runs: text, its CPU's block, its linear memory and stack. */
@@ -324,7 +327,8 @@ export class FakeHost {
         nmis: () => this.nmis,
         pause: () => {},
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
-        configureTimer: () => {},
+        configureTimer: (_scale: bigint, _x2apic: number, watchdog: bigint) =>
+          void (this.watchdog = u64(watchdog)),
         armTimer: (at: bigint) => void (apic.armed = u64(at)),
         halt: () => {
           throw new Halted();

@@ -138,6 +138,10 @@ function ramEnd(at: u64): u64 {
   return at;
 }
 
+export function isRam(at: u64): bool {
+  return ramEnd(at) != at;
+}
+
 /** Modules are in RAM, where root can copy them from, and root itself is in none of them. */
 function checkModules(): void {
   for (let i: u32 = 0; i < boot.modules; i++) {

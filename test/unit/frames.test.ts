@@ -60,26 +60,24 @@ describe("Running out of memory", () => {
   );
 });
 
-test("VMs of any size that come, go and come again leave memory as it was", () => {
-  for (let seed = 1; seed <= 6 * effort; seed++) {
-    const random = new Random(seed);
-    const sizes = Array.from({ length: 1 + random.below(5) }, () => 2 * (2 + random.below(8)));
-    const lives = sizes.map(() => 1 + random.below(5));
-    const log = boot({
-      ram: [low, [MIB, BigInt(24 + sizes.reduce((a, b) => a + b + 4, 0)) * MIB]],
-      modules: sizes.map((size) => kernel(`memory=${size}M`)),
-      run: (vcpu) => {
-        if (random.below(3) > 0) return vcpu.useSlice();
-        return vcpu.stop(vcpu.life < lives[vcpu.vm]! ? "RESET" : "POWERED_OFF");
-      },
-    });
-    expect(log.filter((l) => l.endsWith("ended: powered off")).length).toBe(sizes.length);
-    expect(log.filter((l) => l.endsWith("restarts: reset")).length).toBe(
-      lives.reduce((a, b) => a + b - 1, 0),
-    );
-    const [before, after] = useOf(log);
-    expect(after).toBe(before);
-  }
+const seeds = Array.from({ length: 6 * effort }, (_, i) => i + 1);
+
+test.each(seeds)("VMs of any size that come, go and come again leave memory as it was: seed %d", (seed) => {
+  const random = new Random(seed);
+  const sizes = Array.from({ length: 1 + random.below(5) }, () => 2 * (2 + random.below(8)));
+  const lives = sizes.map(() => 1 + random.below(5));
+  const log = boot({
+    ram: [low, [MIB, BigInt(24 + sizes.reduce((a, b) => a + b + 4, 0)) * MIB]],
+    modules: sizes.map((size) => kernel(`memory=${size}M`)),
+    run: (vcpu) => {
+      if (random.below(3) > 0) return vcpu.useSlice();
+      return vcpu.stop(vcpu.life < lives[vcpu.vm]! ? "RESET" : "POWERED_OFF");
+    },
+  });
+  expect(log.filter((l) => l.endsWith("ended: powered off")).length).toBe(sizes.length);
+  expect(log.filter((l) => l.endsWith("restarts: reset")).length).toBe(lives.reduce((a, b) => a + b - 1, 0));
+  const [before, after] = useOf(log);
+  expect(after).toBe(before);
 });
 
 describe("Memory above 4 GiB", () => {

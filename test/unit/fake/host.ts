@@ -133,7 +133,8 @@ export class FakeHost {
   /** The extended state that is in the CPU; its first bytes stand for all of it. */
   extended: Uint8Array = new Uint8Array(64);
   nmis = 0;
-  /** TSC ticks that the watchdog gives a monitor. */
+  /** Counts of the APIC's timer a TSC tick, 32.32, and TSC ticks that the watchdog gives a monitor. */
+  timerScale = 0n;
   watchdog = 0n;
   /** The crash record of this CPU, which the fault stubs write. */
   readonly crashRecord = new Uint8Array(abi("CRASHRECORD_BYTES"));
@@ -174,6 +175,13 @@ export class FakeHost {
       if (!(error instanceof Halted)) throw error;
     }
     return this.log;
+  }
+
+  /** As boot/percpu.asm does after a fault in root: the crash record is filled already. */
+  trapInRoot(): void {
+    const roots = this.cr3Loads.filter((load) => load.by === "root");
+    this.cr[3] = roots[roots.length - 1]!.value;
+    (this.instance.exports["trap"] as () => void)();
   }
 
   /** What was sent to COM1 and COM2. */
@@ -327,8 +335,10 @@ export class FakeHost {
         nmis: () => this.nmis,
         pause: () => {},
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
-        configureTimer: (_scale: bigint, _x2apic: number, watchdog: bigint) =>
-          void (this.watchdog = u64(watchdog)),
+        configureTimer: (scale: bigint, _x2apic: number, watchdog: bigint) => {
+          this.timerScale = u64(scale);
+          this.watchdog = u64(watchdog);
+        },
         armTimer: (at: bigint) => void (apic.armed = u64(at)),
         halt: () => {
           throw new Halted();

@@ -122,7 +122,7 @@ export class HostMemory {
     const { apic } = this.host;
     const isIoapic = address - (address % 4096) === IOAPIC;
     if (!isIoapic && address - (address % 4096) !== APIC) {
-      if (value !== undefined) this.mayStore(address, 4);
+      if (value !== undefined && this.isRam(address)) this.mayStore(address, 4);
       this.stray(address);
       return 0xffffffff;
     }

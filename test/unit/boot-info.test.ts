@@ -180,28 +180,51 @@ describe.each([1, 2] as const)("Modules, by Multiboot %d:", (multiboot) => {
       "the boot loader: more than 130 modules",
     );
   });
+});
 
-  test("their strings stay what they are while VMs run, wherever the loader has put them", () => {
+describe("Modules' strings", () => {
+  /** The guest's command line in each of three lives, which fill all the memory that they have. */
+  function commandLines(loader: (info: BootInfo, host: FakeHost) => number): string[] {
     const lines: string[] = [];
-    const words = (length: number) => "x".repeat(length);
-    const commandLine = "-- ";
-    new FakeHost({
-      multiboot,
-      modules: [
-        kernel(`memory=4M ${commandLine}first ${words(700)}`),
-        kernel(`memory=2M ${commandLine}second`),
-      ],
+    const host = new FakeHost({
+      modules: [kernel("memory=16M -- a guest's words")],
+      ram: [[0n, 0xa0000n], [MIB, 40n * MIB]], // prettier-ignore
+      loader,
       run: (vcpu) => {
         const at = abi("VM_INFO");
         const length = Number(vcpu.load(at + abi("VMINFO_COMMAND_LINE_LENGTH")));
         const bytes = Array.from({ length }, (_, i) =>
           Number(vcpu.load(at + abi("COMMAND_LINE_OFFSET") + i, 1)),
         );
-        lines[vcpu.vm] = String.fromCharCode(...bytes);
+        lines.push(String.fromCharCode(...bytes));
+        for (let gpa = 0; gpa < 16 << 20; gpa += 8) vcpu.host.memory.store(vcpu.guestAccess(gpa)!, 8, ~0n);
         return vcpu.stop(vcpu.life < 3 ? "RESET" : "POWERED_OFF");
       },
-    }).boot();
-    expect(lines).toEqual([`first ${words(700)}`]); // 2 MiB are too small for any kernel
+    });
+    ranWell(host.boot());
+    return lines;
+  }
+  const words = Array.from({ length: 3 }, () => "a guest's words");
+
+  test.each([
+    ["where root takes its frames from", 40n * MIB - 0x1000n],
+    ["in the middle of memory", 30n * MIB + 0x800n],
+    ["where no RAM is", 0xe0000000n],
+    ["before the end of 4 GiB", (1n << 32n) - 64n],
+  ])("stay what they are while guests run, with Multiboot 1 also %s", (_, at) => {
+    const lines = commandLines((info, host) => {
+      multiboot1(host.memory, info, at);
+      return MAGIC1;
+    });
+    expect(lines).toEqual(words);
+  });
+
+  test("stay what they are with Multiboot2's information anywhere", () => {
+    const lines = commandLines((info, host) => {
+      multiboot2(host.memory, tagsOf(info));
+      return MAGIC2;
+    });
+    expect(lines).toEqual(words);
   });
 });
 

@@ -345,8 +345,9 @@ export class FakeHost {
         },
       },
       state: {
-        saveExtended: (at: bigint) => this.memory.put(u64(at), this.extended),
-        restoreExtended: (at: bigint) => void (this.extended = this.memory.get(u64(at), 64)),
+        saveExtended: (at: bigint) => this.memory.put(this.extendedArea(u64(at)), this.extended),
+        restoreExtended: (at: bigint) =>
+          void (this.extended = this.memory.get(this.extendedArea(u64(at)), 64)),
         readXcr0: () => this.xcr0,
         writeXcr0: (value: bigint) => void (this.xcr0 = u64(value)),
         readDr: (n: number) => this.dr[n],
@@ -366,6 +367,14 @@ export class FakeHost {
       },
       vmx: this.vtx.imports(),
     };
+  }
+
+  /** Extended state is kept in the home of a VM that lives: below its VMCS. */
+  private extendedArea(at: bigint): bigint {
+    const vmcs = at + 0x4000n;
+    if (at % 64n !== 0n || !this.vtx.active.has(Number(vmcs >> 12n)))
+      throw new Error(`extended state at ${at.toString(16)}: no VM's`);
+    return at;
   }
 
   private readMsr(index: number): bigint | undefined {

@@ -39,11 +39,11 @@ export function placeModules(memory: PhysicalMemory, modules: BootModule[]): Boo
 
 const zeroTerminated = (text: string) => Buffer.from(`${text}\0`, "latin1");
 
-/** Multiboot 0.6.96 3.3, Boot information format, as GRUB fills it. Returns its end. */
-export function multiboot1(memory: PhysicalMemory, info: BootInfo): bigint {
+/** Multiboot 0.6.96 3.3, Boot information format, as GRUB fills it; strings may be elsewhere. Returns its end. */
+export function multiboot1(memory: PhysicalMemory, info: BootInfo, strings?: bigint): bigint {
   const map = INFO + 0x400n;
   const list = map + BigInt(info.regions.length * 24);
-  let texts = list + BigInt(info.modules.length * 16);
+  let texts = strings ?? list + BigInt(info.modules.length * 16);
   const text = (s: string) => {
     const at = texts;
     memory.put(at, zeroTerminated(s));

@@ -97,6 +97,25 @@ describe("A VM that ends does so alone, with a report", () => {
     expect(report).toContain("  assertion: what it wants at kernel/device/uart.ts:41:7");
   });
 
+  test("with none of what lies behind the monitor's memory, if that is where a message would end", () => {
+    const size = 4 * 65536;
+    const { report } = boot((vcpu) => {
+      vcpu.store(size - 12, 4, 64);
+      crash(vcpu.host, { vector: 6, rdi: trapKind.abort, message: size - 8, file: size });
+      return abi("LEAVE_TRAP");
+    });
+    expect(report).toContain("  assertion:  at :0:0");
+  });
+
+  test.each(["NONE", "TRAP", "KILLED", "ENTRY_FAILED", "TIME_LIMIT"])(
+    "without a reason that only root can give: %s",
+    (reason) => {
+      const { line, log } = boot((vcpu) => vcpu.stop(reason, 0x99));
+      expect(line).toBe("vm1: ended: unknown reason (0x99)");
+      othersWentOn(log);
+    },
+  );
+
   test("when its monitor does not come back", () => {
     const { line, report, log } = boot((vcpu) => {
       crash(vcpu.host, { vector: abi("VECTOR_TIMER"), rip: 0x204444n });

@@ -19,18 +19,26 @@ early_select:
   mov esi, [edi + 16]
   jmp .scan
 .tags:                          ; Multiboot2 3.6: tags of {u32 type, u32 size}, 8-aligned, ended by type 0
+  mov ecx, [edi]                ; the size of them all
+  add ecx, edi
   add edi, 8
 .tag:
+  cmp edi, ecx
+  jae .program
   cmp dword [edi], 0
   je .program
   lea esi, [edi + 8]
   cmp dword [edi], 1
   je .scan
   mov eax, [edi + 4]
+  cmp eax, 8                    ; root says what is wrong with a tag that is smaller, or endless
+  jb .program
   add eax, 7
+  jc .program
   and eax, ~7
   add edi, eax
-  jmp .tag
+  jnc .tag
+  jmp .program
 .scan:
   mov ah, ' '                   ; the character before
 .character:

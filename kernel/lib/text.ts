@@ -33,11 +33,12 @@ export class Text {
 
   /** `length` bytes at `from`; control characters become ".". */
   bytes(from: usize, length: u32): this {
-    for (let i: u32 = 0; i < length; i++) {
-      const c = <u32>load<u8>(from + i);
-      this.byte(c >= 32 && c < 127 ? c : 46);
-    }
+    for (let i: u32 = 0; i < length; i++) this.printable(load<u8>(from + i));
     return this;
+  }
+
+  printable(c: u32): this {
+    return this.byte(c >= 32 && c < 127 ? c : 46);
   }
 
   dec(value: u64): this {

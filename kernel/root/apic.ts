@@ -7,7 +7,7 @@ import * as cpuid from "../machine/cpuid";
 import * as msr from "../machine/msr";
 import { loadDevice32, storeDevice32 } from "../machine/phys";
 import { out8 } from "../machine/port";
-import { acpi, flagsOf, gsiOf } from "./acpi";
+import { acpi, overrideOf } from "./acpi";
 import { ensureDevice } from "./space";
 
 namespace Reg {
@@ -34,10 +34,14 @@ const DIVIDE_BY_1: u32 = 11;
 class Apic {
   page: Hpa;
   x2: bool;
+  /** Inputs of the I/O APIC, 0 when there is none. */
+  inputs: u32;
 }
 
 export const apic = changetype<Apic>(memory.data(16, 8));
 const regs = memory.data(16, 4);
+/** What the numbers of its registers have room for, two an input from 10h on. */
+const INPUTS_MAX: u64 = 120;
 
 function read(register: u32): u32 {
   return apic.x2 ? <u32>msr.read(Msr.X2APIC_BASE + register) : loadDevice32(apic.page + register * 16);
@@ -102,21 +106,25 @@ function ioapicWrite(register: u32, value: u32): void {
   storeDevice32(acpi.ioapic + 16, value);
 }
 
-/** Masks every input of the I/O APIC. False when there is none. */
-export function resetIoapic(): bool {
-  if (acpi.ioapic == 0 || !ensureDevice(acpi.ioapic)) return false;
-  const inputs = bits(ioapicRead(1), 23, 16) + 1;
-  for (let i: u32 = 0; i < <u32>inputs; i++) ioapicWrite(0x10 + i * 2, MASKED);
-  return true;
+/** Masks every input of the I/O APIC, if there is one. */
+export function resetIoapic(): void {
+  if (acpi.ioapic == 0 || !ensureDevice(acpi.ioapic)) return;
+  const version = ioapicRead(1);
+  if (version == 0xffffffff) return; // nothing answers
+  apic.inputs = <u32>min(bits(version, 23, 16) + 1, INPUTS_MAX);
+  for (let i: u32 = 0; i < apic.inputs; i++) ioapicWrite(0x10 + i * 2, MASKED);
 }
 
-/** Sends an ISA interrupt to this CPU as `vector`, with the polarity and trigger mode that the MADT gives. */
+/**
+ * Sends an ISA interrupt to this CPU as `vector`, with the polarity and trigger mode that the MADT gives. False when it
+ * has no input.
+ */
 export function routeIrq(irq: u32, vector: u32): bool {
-  if (acpi.ioapic == 0 || gsiOf(irq) < acpi.ioapicBase) return false;
-  const flags = flagsOf(irq);
-  const low: u32 = (flags & 3) == 3 ? 1 << 13 : 0;
-  const level: u32 = ((flags >> 2) & 3) == 3 ? 1 << 15 : 0;
-  const input = gsiOf(irq) - acpi.ioapicBase;
+  const to = overrideOf(irq);
+  const input = to.gsi - acpi.ioapicBase;
+  if (to.gsi < acpi.ioapicBase || input >= apic.inputs) return false;
+  const low: u32 = (to.flags & 3) == 3 ? 1 << 13 : 0;
+  const level: u32 = ((to.flags >> 2) & 3) == 3 ? 1 << 15 : 0;
   ioapicWrite(0x11 + input * 2, apicId() << 24);
   ioapicWrite(0x10 + input * 2, vector | low | level);
   return true;

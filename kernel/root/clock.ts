@@ -13,7 +13,10 @@ const PM_HZ: u64 = 3579545;
 const PIT_HZ: u64 = 1193182;
 /** Length of a measurement: 1/20 s. */
 const PARTS: u64 = 20;
-const PATIENCE: u32 = 100000000;
+/** How often to look at a clock before it counts as standing still: no port is read 80 million times a second. */
+const PATIENCE: u32 = 4000000;
+/** No CPU with VT-x is slower: a figure below is none. */
+const SLOWEST_HZ: u64 = 1000000;
 
 
 @unmanaged
@@ -84,18 +87,26 @@ export function ticks(ms: u32): u64 {
 /** False when nothing on this machine tells the time. */
 export function calibrate(): bool {
   const known = fromCpuid();
-  const hypervisor = known != 0 ? 0 : fromHypervisor();
+  const hypervisor = known >= SLOWEST_HZ ? 0 : fromHypervisor();
+  const pm = acpi.pmTimer != 0 && measure(true);
+  if (!pm && !measure(false)) return false;
+  clock.source = pm ? 2 : 3;
+  if (known >= SLOWEST_HZ) {
+    clock.tscHz = known;
+    clock.source = 0;
+  } else if (hypervisor >= SLOWEST_HZ) {
+    clock.tscHz = hypervisor;
+    clock.source = 1;
+  }
+  return clock.apicHz != 0 && clock.tscHz >= SLOWEST_HZ;
+}
+
+/** Counts both for 1/PARTS s of the PM timer or the PIT. False when that stands still. */
+function measure(pm: bool): bool {
   startCounter();
   const start = tsc();
-  const pm = acpi.pmTimer != 0 && waitPm();
-  let apicStart: u32 = 0;
-  if (!pm) {
-    apicStart = counted();
-    if (!waitPit()) return false;
-  }
-  const ticks = tsc() - start;
-  clock.apicHz = <u64>(counted() - apicStart) * PARTS;
-  clock.tscHz = known != 0 ? known : hypervisor != 0 ? hypervisor : ticks * PARTS;
-  clock.source = known != 0 ? 0 : hypervisor != 0 ? 1 : pm ? 2 : 3;
-  return clock.apicHz != 0 && clock.tscHz != 0;
+  if (!(pm ? waitPm() : waitPit())) return false;
+  clock.tscHz = (tsc() - start) * PARTS;
+  clock.apicHz = <u64>counted() * PARTS;
+  return true;
 }

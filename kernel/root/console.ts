@@ -19,6 +19,8 @@ import { State, Vm, table, vm } from "./vm";
 
 /** Rounds after which a UART that always has something to say must wait for the next interrupt. */
 const PATIENCE: u32 = 32;
+/** Bytes taken from a UART in a round: one that always has another is broken. */
+const RECEIVED_MAX: u32 = 256;
 /** Room in a UART's ring that guests leave to the log: that of some reports. */
 const LOG_ROOM: u32 = 16384;
 
@@ -99,7 +101,11 @@ export function serve(): void {
 
 function serveGuests(u: Uart): bool {
   const id = focus();
-  for (let byte = u.receive(); byte >= 0; byte = u.receive()) if (id != NONE) give(vm(id), byte);
+  for (let i: u32 = 0; i < RECEIVED_MAX; i++) {
+    const byte = u.receive();
+    if (byte < 0) break;
+    if (id != NONE) give(vm(id), byte);
+  }
   u.send();
   for (let i: u32 = 0; i < table.count; i++) if (vm(i).alive) drain(vm(i));
   return u.interrupted();
@@ -107,7 +113,7 @@ function serveGuests(u: Uart): bool {
 
 /** The log takes no input. */
 function serveLog(u: Uart): bool {
-  while (u.receive() >= 0);
+  for (let i: u32 = 0; i < RECEIVED_MAX && u.receive() >= 0; i++);
   u.send();
   return u.interrupted();
 }

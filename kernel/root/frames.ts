@@ -33,15 +33,18 @@ class Frames {
   /** Bytes that can be handed out, and bytes that are. */
   total: u64;
   used: u64;
+  /** What is handed out is below this: what root can reach. */
+  limit: u64;
 }
 
-export const frames = changetype<Frames>(memory.data(48, 8));
+export const frames = changetype<Frames>(memory.data(56, 8));
 const ranges = memory.data(8192, 8);
 
 function range(n: u32): Range {
   return changetype<Range>(ranges + <usize>n * offsetof<Range>());
 }
 
+/** Without room for another range its memory is lost. */
 function addRange(base: Hpa, end: Hpa): void {
   if (base >= end || frames.ranges == MAX_RANGES) return;
   const r = range(frames.ranges++);
@@ -49,11 +52,19 @@ function addRange(base: Hpa, end: Hpa): void {
   r.end = end;
 }
 
-/** Adds memory that may be handed out. Frame 0 and partial frames are left out. */
+function removeRange(n: u32): void {
+  const r = range(n);
+  const last = range(--frames.ranges);
+  r.base = last.base;
+  r.end = last.end;
+}
+
+/** Adds memory that may be handed out. Frame 0 and partial frames are left out; what is known already counts once. */
 export function addMemory(base: Hpa, end: Hpa): void {
   base = max(alignUp(base, SMALL), SMALL);
   end = alignDown(end, SMALL);
   if (base >= end) return;
+  reserveMemory(base, end);
   frames.total += end - base;
   addRange(base, end);
 }
@@ -62,25 +73,27 @@ export function addMemory(base: Hpa, end: Hpa): void {
 export function reserveMemory(base: Hpa, end: Hpa): void {
   base = alignDown(base, SMALL);
   end = alignUp(end, SMALL);
-  for (let i: u32 = 0; i < frames.ranges; i++) {
-    const r = range(i);
-    if (base >= r.end || end <= r.base) continue;
-    frames.total -= min(end, r.end) - max(base, r.base);
-    if (end < r.end) addRange(end, r.end);
-    r.end = max(min(base, r.end), r.base);
-    if (base <= r.base) r.end = r.base;
+  // Backwards: what takes the place of a range that is removed has been looked at.
+  for (let i = <i32>frames.ranges - 1; i >= 0; i--) {
+    const from = range(i).base;
+    const to = range(i).end;
+    if (base >= to || end <= from) continue;
+    frames.total -= min(end, to) - max(base, from);
+    removeRange(i);
+    addRange(from, min(base, to));
+    addRange(max(end, from), to);
   }
 }
 
-/** Cuts `size` bytes, aligned to `align`, from the top of the highest range below `limit` that has them. */
-function cut(size: u64, align: u64, limit: u64): Hpa {
+/** Cuts `size` bytes, aligned to as much, from the top of the highest range that has them below the limit. */
+function cut(size: u64): Hpa {
   let best: u32 = MAX_RANGES;
   let bestAt: u64 = 0;
   for (let i: u32 = 0; i < frames.ranges; i++) {
     const r = range(i);
-    const top = min(r.end, limit);
+    const top = min(r.end, frames.limit);
     if (top < r.base || top - r.base < size) continue;
-    const at = alignDown(top - size, align);
+    const at = alignDown(top - size, size);
     if (at >= r.base && at > bestAt) {
       best = i;
       bestAt = at;
@@ -88,16 +101,12 @@ function cut(size: u64, align: u64, limit: u64): Hpa {
   }
   if (best == MAX_RANGES) return NO_FRAME;
   const r = range(best);
-  if (bestAt + size < r.end) {
-    if (r.base < bestAt && frames.ranges == MAX_RANGES) return NO_FRAME;
-    addRange(bestAt + size, r.end);
-  }
+  const end = r.end;
+  const isMiddle = r.base < bestAt && bestAt + size < end;
+  if (isMiddle && frames.ranges == MAX_RANGES) return NO_FRAME;
   r.end = bestAt;
-  if (r.base == r.end) {
-    const last = range(--frames.ranges);
-    r.base = last.base;
-    r.end = last.end;
-  }
+  if (r.base == bestAt) removeRange(best);
+  addRange(bestAt + size, end);
   return bestAt;
 }
 
@@ -106,7 +115,7 @@ export function allocate(size: u64): Hpa {
   const head = size == SMALL ? frames.freeSmall : size == LARGE ? frames.freeLarge : frames.freeHuge;
   let frame = head;
   if (head != NO_FRAME) setHead(size, phys.load64(head));
-  else frame = cut(size, size, ~(<u64>0));
+  else frame = cut(size);
   if (frame != NO_FRAME) frames.used += size;
   return frame;
 }

@@ -54,7 +54,7 @@ function name(out: Text, offset: u32): void {
   for (let i: u32 = 0; i < NAME_MAX && <u64>offset + i < lines.size; i++) {
     const c = load8(lines.base + offset + i);
     if (c == 0) return;
-    out.byte(c);
+    out.printable(c);
   }
 }
 

@@ -11,12 +11,13 @@ import { Cr4 } from "../x86/cr";
 import { readAcpi } from "./acpi";
 import { apicPage, enableApic, enableTimer, resetIoapic, routeIrq } from "./apic";
 import * as backend from "./backend";
-import { Memory, boot, module, readBoot, region } from "./boot";
+import { Memory, TEXT_BYTES, boot, module, readBoot, region } from "./boot";
 import { calibrate, clock, ticks } from "./clock";
 import { HUGE, LARGE, addMemory, frames, reserveMemory } from "./frames";
 import { NONE, debug, error, info, say, settings, warning } from "./log";
-import { Word, options, readOptions } from "./options";
+import { options, readOptions } from "./options";
 import { finish, quiesce } from "./panic";
+import { EARLY_END, physicalEnd } from "./physical";
 import { clearBusMasters } from "./pci";
 import { cause, reportTrap, takeRecord } from "./report";
 import { schedule, start as startVm } from "./scheduler";
@@ -27,9 +28,9 @@ import { comIrq, comPort, uart } from "./uart";
 import { table, vm } from "./vm";
 import { readModules } from "./modules";
 
-const word = changetype<Word>(memory.data(8));
 const why = changetype<Text>(memory.data(16));
-const whyBuffer = memory.data(160);
+const WHY: u32 = 240;
+const whyBuffer = memory.data(240);
 const regs = memory.data(16, 4);
 
 /** Says what is missing and halts: this machine cannot run guests. */
@@ -39,7 +40,7 @@ function refuse(text: Text): void {
 }
 
 function reason(): Text {
-  return why.over(whyBuffer, 160);
+  return why.over(whyBuffer, WHY);
 }
 
 function openConsole(): void {
@@ -73,6 +74,7 @@ function interruptsOf(n: u32): void {
 }
 
 function findMemory(): void {
+  frames.limit = EARLY_END;
   for (let i: u32 = 0; i < boot.regions; i++) {
     const r = region(i);
     if (r.kind == Memory.Ram) addMemory(r.base, r.end);
@@ -85,7 +87,12 @@ function findMemory(): void {
   reserveMemory(0, 0x100000);
   reserveMemory(image.start(), image.end());
   reserveMemory(boot.infoStart, boot.infoEnd);
-  for (let i: u32 = 0; i < boot.modules; i++) reserveMemory(module(i).start, module(i).end);
+  for (let i: u32 = 0; i < boot.modules; i++) {
+    const m = module(i);
+    reserveMemory(m.start, m.end);
+    // With Multiboot 1 the strings are anywhere; restarts read them again.
+    reserveMemory(m.text, m.text + TEXT_BYTES);
+  }
 }
 
 /** CPU features that the hypervisor uses for itself where they are there. */
@@ -104,13 +111,11 @@ function hardenCpu(): void {
 /** Called once by boot/start.asm, with what the boot loader left in EAX and EBX. */
 export function start(magic: u32, bootInfo: u32): void {
   const entered = tsc();
-  const known = readBoot(magic, bootInfo);
-  readOptions(word);
+  readBoot(magic, bootInfo, reason());
+  readOptions(why);
   openConsole();
   say(banner(info()));
-  if (!known) refuse(reason().str("the boot loader: it speaks neither Multiboot nor Multiboot2"));
-  if (word.length > 0) refuse(reason().str("command line: ").bytes(word.start, word.length));
-  if (boot.overflow) refuse(reason().str("the boot loader: more memory regions or modules than fit"));
+  if (why.length > 0) refuse(why);
   if (!backend.preflight(reason())) refuse(why);
 
   cpuid.query(1, 0, regs);
@@ -123,6 +128,7 @@ export function start(magic: u32, bootInfo: u32): void {
   findMemory();
   if (!enterRootSpace(hugePages ? HUGE : LARGE, x2apic, apicPage()))
     refuse(reason().str("memory: too small"));
+  frames.limit = physicalEnd();
   hardenCpu();
   if (!enableExtendedState()) refuse(reason().str("XSAVE: its state is larger than 16 KiB"));
   readAcpi();

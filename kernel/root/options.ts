@@ -2,7 +2,8 @@
  * The hypervisor's command line (docs/command-line.md). Words are separated by blanks; each is name=value. A word that
  * is not known, or whose value is not understood, refuses the boot by name.
  */
-import { boot, textAt } from "./boot";
+import { Text } from "../lib/text";
+import { TEXT_MAX, boot, textAt } from "./boot";
 import { NONE } from "./log";
 
 export namespace PanicAction {
@@ -32,6 +33,11 @@ class Options {
   slice: u32;
   watchdog: u32;
 }
+
+/** Largest size that is understood. */
+const SIZE_MAX: i64 = 1 << 44;
+/** How much of a word that is not understood is printed. */
+export const SHOWN: u32 = 60;
 
 export const options = changetype<Options>(memory.data(48, 8));
 const text = memory.data(2048);
@@ -82,16 +88,22 @@ export class Word {
     let digits: u32 = 0;
     while (from + digits < this.length && isDigit(load<u8>(this.start + from + digits))) digits++;
     const n = decimal(this.start + from, digits);
-    if (n < 0 || n > 1 << 40) return -1;
-    const rest = this.length - from - digits;
-    if (rest == 0) return n;
-    const unit = load<u8>(this.start + from + digits) & 0xdf;
-    const tail = load<u8>(this.start + this.length - 1) & 0xdf;
-    if (rest > 3 || (rest > 1 && tail != 66)) return -1;
-    if (unit == 75) return n << 10;
-    if (unit == 77) return n << 20;
-    if (unit == 71) return n << 30;
-    return -1;
+    const shift = this.unitShift(from + digits);
+    return n < 0 || shift < 0 || n > SIZE_MAX >> shift ? -1 : n << shift;
+  }
+
+  /** log2 of the unit that is the word's rest from `from` on, or -1. */
+  private unitShift(from: u32): i32 {
+    const rest = this.length - from;
+    if (rest == 0) return 0;
+    if (rest > 3 || (rest > 1 && this.upper(this.length - 1) != 66)) return -1;
+    if (rest == 3 && this.upper(from + 1) != 73) return -1;
+    const unit = this.upper(from);
+    return unit == 75 ? 10 : unit == 77 ? 20 : unit == 71 ? 30 : -1;
+  }
+
+  private upper(n: u32): u32 {
+    return load<u8>(this.start + n) & 0xdf;
   }
 }
 
@@ -137,12 +149,12 @@ function defaults(): void {
   options.watchdog = 20;
 }
 
-/** com1, com2 (with ",baud" or without), vga or none; the log may go to a UART and to the screen. */
+/** com1, com2 (the log's with ",baud" or without), none; the log's also vga, besides a UART or instead of one. */
 function consoleOption(word: Word, guest: bool): bool {
   let value = NONE;
   let length: u32 = word.length - word.valueStart();
   const baudAt = word.valueStart() + 5;
-  if (length > 5 && load<u8>(word.start + baudAt - 1) == 44) {
+  if (!guest && length > 5 && load<u8>(word.start + baudAt - 1) == 44) {
     const baud = decimal(word.start + baudAt, word.length - baudAt);
     if (baud < 50 || baud > 115200 || 115200 % baud != 0) return false;
     options.baud = <u32>baud;
@@ -162,46 +174,51 @@ function consoleOption(word: Word, guest: bool): bool {
   return true;
 }
 
-function yesNo(word: Word): i32 {
-  return word.hasValue("yes") ? 1 : word.hasValue("no") ? 0 : -1;
+/** Milliseconds, 0 when the word's value is none. */
+function milliseconds(word: Word): u32 {
+  const n = word.number();
+  return n >= 1 && n <= 86400000 ? <u32>n : 0;
 }
 
-function set(word: Word): bool {
-  if (word.starts("console=")) return consoleOption(word, false);
-  if (word.starts("vmconsole=")) return consoleOption(word, true);
+const BAUD_OR_SCREEN = "com1 or com2 with ,BAUD (50 or more, divides 115200) or without, vga, none";
+const MILLISECONDS = "milliseconds, 1 to 86400000";
+
+/** Takes the word; null, or what was expected of it. */
+function set(word: Word): string | null {
+  if (word.starts("console=")) return consoleOption(word, false) ? null : BAUD_OR_SCREEN;
+  if (word.starts("vmconsole=")) return consoleOption(word, true) ? null : "com1, com2, none";
   if (word.starts("loglvl=")) {
     options.level = word.hasValue("error") ? 0 : word.hasValue("warning") ? 1 : word.hasValue("info") ? 2 : 3;
-    return options.level < 3 || word.hasValue("debug");
+    return options.level < 3 || word.hasValue("debug") ? null : "error, warning, info, debug";
   }
   if (word.starts("panic=")) {
     options.panic = word.hasValue("reboot") ? PanicAction.Reboot : PanicAction.Halt;
-    return options.panic == PanicAction.Reboot || word.hasValue("halt");
+    return options.panic == PanicAction.Reboot || word.hasValue("halt") ? null : "halt, reboot";
   }
   if (word.starts("reboot=") || word.starts("bootscrub=")) {
-    const value = yesNo(word);
-    if (word.starts("reboot=")) options.reboot = value;
-    else options.bootScrub = value;
-    return value >= 0;
+    const yes: u32 = word.hasValue("yes") ? 1 : 0;
+    if (word.starts("reboot=")) options.reboot = yes;
+    else options.bootScrub = yes;
+    return yes || word.hasValue("no") ? null : "yes, no";
   }
-  const n = word.number();
-  if (n < 0 || n > 86400000) return false;
-  if (word.starts("vmlimit=")) options.limit = <u32>n;
-  else if (word.starts("slice=")) options.slice = <u32>n;
-  else if (word.starts("watchdog=")) options.watchdog = <u32>n;
-  else return false;
-  return n >= 1;
+  if (word.starts("vmlimit=")) return (options.limit = milliseconds(word)) ? null : MILLISECONDS;
+  if (word.starts("slice=")) return (options.slice = milliseconds(word)) ? null : MILLISECONDS;
+  if (word.starts("watchdog=")) return (options.watchdog = milliseconds(word)) ? null : MILLISECONDS;
+  return "console=, vmconsole=, loglvl=, panic=, reboot=, bootscrub=, slice=, watchdog=, vmlimit=";
 }
 
 const word = changetype<Word>(memory.data(8));
 
-/** Reads all of the command line. The first word that was not understood is left in `bad`, which is empty if none was. */
-export function readOptions(bad: Word): void {
+/** Reads all of the command line. What was not understood is written to `why`, if nothing is there yet. */
+export function readOptions(why: Text): void {
   defaults();
-  bad.length = 0;
-  const end = text + textAt(boot.commandLine, text);
+  const length = textAt(boot.commandLine, text);
+  if (length > TEXT_MAX && why.length == 0)
+    why.str("command line: expected ").dec(TEXT_MAX).str(" bytes at most");
+  const end = text + min(length, TEXT_MAX);
   for (let at = nextWord(text, end, word); word.length > 0; at = nextWord(at, end, word)) {
-    if (set(word) || bad.length > 0) continue;
-    bad.start = word.start;
-    bad.length = word.length;
+    const expected = set(word);
+    if (expected == null || why.length > 0) continue;
+    why.str("command line: ").bytes(word.start, min(word.length, SHOWN)).str(": expected ").str(expected);
   }
 }

@@ -94,7 +94,7 @@ function utf16(out: Text, base: u64, size: u64, at: u32): void {
   if (at + length > size) return;
   for (let i: u64 = 0; i < length; i += 2) {
     const c = phys.load16(base + at + i);
-    out.byte(c >= 32 && c < 127 ? c : 63);
+    out.printable(c < 256 ? c : 0);
   }
 }
 
@@ -146,8 +146,8 @@ export function reportTrap(v: Vm | null, r: CrashRecord): void {
       const stacks = v.home + linearSize();
       backtrace(r.rip, stacks + STACK_SIZE - (top - r.rsp), stacks + STACK_SIZE);
     }
-  } else {
-    backtrace(r.rip, r.rsp, r.rsp + SCAN * 8);
+  } else if (r.rsp >= image.start() && r.rsp < image.end()) {
+    backtrace(r.rip, r.rsp, image.end());
   }
   say(error().str("  host registers:"));
   registers(r, r.rip, r.rflags);

@@ -18,8 +18,9 @@ import * as cpu from "../machine/cpu";
 import * as image from "../machine/image";
 import { Gpa, Hpa, Hva } from "../lib/addr";
 import { alignDown, alignUp } from "../lib/bits";
-import { Memory, boot, region } from "./boot";
+import { Memory, TEXT_BYTES, boot, module, region } from "./boot";
 import { HUGE, LARGE, NO_FRAME, SMALL, allocateZeroed } from "./frames";
+import { physicalEnd } from "./physical";
 import { Format, link, map, mappedSize, releaseTables, tableAt, unlink } from "./tables";
 
 const PRESENT: u64 = 1;
@@ -122,18 +123,25 @@ export function enterRootSpace(largest: u64, x2apic: bool, apic: Hpa): bool {
     if (r.kind != Memory.Ram && r.kind != Memory.AcpiReclaimable && r.kind != Memory.AcpiNvs) continue;
     if (!mapWindow(top, r.base, r.end)) return false;
   }
+  // What the loader left is in RAM, if the loader is right about that.
+  if (!mapWindow(top, boot.infoStart, boot.infoEnd)) return false;
+  for (let i: u32 = 0; i < boot.modules; i++) {
+    if (!mapWindow(top, module(i).text, module(i).text + TEXT_BYTES)) return false;
+  }
   cpu.writeCr3(top);
   return makeShared();
 }
 
-/** Makes [hpa, hpa + length) readable through the physical window, wherever firmware put it. */
+/** Makes [hpa, hpa + length) readable through the physical window, wherever firmware put it. False when it cannot be. */
 export function ensureWindow(hpa: Hpa, length: u64): bool {
-  return mapWindow(space.root, hpa, hpa + length);
+  const end = physicalEnd();
+  return hpa < end && length <= end - hpa && mapWindow(space.root, hpa, hpa + length);
 }
 
 /** Makes a page of device registers reachable through the uncached window. */
 export function ensureDevice(hpa: Hpa): bool {
   const at = alignDown(hpa, SMALL);
+  if (at >= physicalEnd()) return false;
   if (mappedSize(space.root, UNCACHED_WINDOW + at) != 0) return true;
   return map(space.root, UNCACHED_WINDOW + at, at, SMALL, pages(WRITABLE | NO_EXECUTE | UNCACHED, SMALL));
 }

@@ -167,10 +167,11 @@ describe("The console rings", () => {
     let input = "";
     const host = new FakeHost({
       modules: kernels(1),
-      idle: (machine) => machine.ports.uarts[0].receive("x".repeat(3000)),
+      idle: (machine) => machine.ports.uarts[0].receive("x".repeat(200)),
       run: (vcpu) => {
-        if (vcpu.runs === 0) return vcpu.haltUntil();
-        if (vcpu.runs === 1) {
+        // Woken by input until nothing fits any more, then by time.
+        if (vcpu.runs < 10) return vcpu.haltUntil(vcpu.host.tsc + 100_000_000n);
+        if (vcpu.runs === 10) {
           input = vcpu.input();
           vcpu.store(ring + abi("CONSOLERINGS_IN_TAIL"), 4, 0x80000000);
           return vcpu.haltUntil(vcpu.host.tsc + 100_000_000n);

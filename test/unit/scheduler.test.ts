@@ -179,6 +179,22 @@ describe("Waiting", () => {
     expect(log).toContain("vm0: ended: powered off");
   });
 
+  test.each(["", "console=com2", "vmconsole=com2"])(
+    "A UART that is gone cannot hold root up (%j)",
+    (commandLine) => {
+      const { turns, host } = turnsOf({
+        commandLine,
+        modules: kernels(1),
+        run: (vcpu) => {
+          if (vcpu.runs === 2) for (const uart of vcpu.host.ports.uarts) uart.isGone = true;
+          return vcpu.runs === 5 ? vcpu.stop("POWERED_OFF") : vcpu.haltUntil(vcpu.host.tsc + 10n * MS);
+        },
+      });
+      expect(turns.length).toBe(6);
+      expect(host.vmcs.size).toBe(1);
+    },
+  );
+
   test("Input goes to the first VM that is alive", () => {
     const got: string[] = ["", ""];
     turnsOf({

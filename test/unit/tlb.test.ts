@@ -162,14 +162,14 @@ describe("The model", () => {
       // prettier-ignore
       const memory = tables(3n | global);
       const tlb = new Tlb(memory, 40);
-      expect(tlb.host(0x1000, 5, "load", "a test")).toBe(0x10000);
+      expect(tlb.host(0x1000, 5, "load", "a test").hpa).toBe(0x10000);
       remap(memory, 3n | global);
       expect(() => tlb.host(0x1000, 5, "load", "a test")).toThrow(StaleTranslation);
       tlb.moveToCr3(true);
       if (isStale) expect(() => tlb.host(0x1000, 5, "load", "a test")).toThrow(StaleTranslation);
-      else expect(tlb.host(0x1000, 5, "load", "a test")).toBe(0x20000);
+      else expect(tlb.host(0x1000, 5, "load", "a test").hpa).toBe(0x20000);
       tlb.changeOfPge();
-      expect(tlb.host(0x1000, 5, "load", "a test")).toBe(0x20000);
+      expect(tlb.host(0x1000, 5, "load", "a test").hpa).toBe(0x20000);
     }
   });
 
@@ -179,7 +179,7 @@ describe("The model", () => {
     const tlb = new Tlb(memory, 40);
     expect(() => tlb.host(0x1000, 5, "load", "a test")).toThrow(PageFault);
     remap(memory, 3n);
-    expect(tlb.host(0x1000, 5, "store", "a test")).toBe(0x20000);
+    expect(tlb.host(0x1000, 5, "store", "a test").hpa).toBe(0x20000);
     remap(memory, 1n);
     expect(() => tlb.host(0x1000, 5, "load", "a test")).toThrow(StaleTranslation);
   });

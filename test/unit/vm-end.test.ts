@@ -97,6 +97,25 @@ describe("A VM that ends does so alone, with a report", () => {
     expect(report).toContain("  assertion: what it wants at kernel/device/uart.ts:41:7");
   });
 
+  test("with none of what lies behind the monitor's memory, if that is where a message would end", () => {
+    const size = 4 * 65536;
+    const { report } = boot((vcpu) => {
+      vcpu.store(size - 12, 4, 64);
+      crash(vcpu.host, { vector: 6, rdi: trapKind.abort, message: size - 8, file: size });
+      return abi("LEAVE_TRAP");
+    });
+    expect(report).toContain("  assertion:  at :0:0");
+  });
+
+  test.each(["NONE", "TRAP", "KILLED", "ENTRY_FAILED", "TIME_LIMIT"])(
+    "without a reason that only root can give: %s",
+    (reason) => {
+      const { line, log } = boot((vcpu) => vcpu.stop(reason, 0x99));
+      expect(line).toBe("vm1: ended: unknown reason (0x99)");
+      othersWentOn(log);
+    },
+  );
+
   test("when its monitor does not come back", () => {
     const { line, report, log } = boot((vcpu) => {
       crash(vcpu.host, { vector: abi("VECTOR_TIMER"), rip: 0x204444n });
@@ -119,7 +138,7 @@ describe("A VM that ends does so alone, with a report", () => {
   // SDM Vol. 3C 27.3.1.1, Checks on Guest Control Registers, Debug Registers, and MSRs.
   test("when the CPU refuses its state, with the rule that is broken", () => {
     const { line, report, log } = boot((vcpu) => {
-      vcpu.host.fields().set(RootField.GUEST_CR0, 0x80000020n);
+      vcpu.host.fields().set(RootField.GUEST_CR0, 0x80000020n).set(RootField.EXIT_REASON, 0x80000021n);
       return vcpu.stop("ENTRY_REFUSED", 0x80000021n);
     });
     expect(line).toBe("vm1: ended: the CPU refused its state: CR0: PG without PE");
@@ -195,7 +214,9 @@ describe("A reset", () => {
         const file = vcpu.host.memory.get(vcpu.guestAccess(at)!, 4096);
         expect([...new Set(file)]).toEqual([0x90]);
         for (let gpa = 0; gpa < 4 << 20; gpa += 4096)
-          if (gpa < at) expect(vcpu.host.memory.load(vcpu.guestAccess(gpa)! + 8, 8)).toBe(0n);
+          if (gpa < at)
+            for (const offset of [0, 8])
+              expect(vcpu.host.memory.load(vcpu.guestAccess(gpa)! + offset, 8)).toBe(0n);
         for (let gpa = 0; gpa < at; gpa += 4096) vcpu.host.memory.store(vcpu.guestAccess(gpa)! + 8, 8, 1n);
         places.push(vcpu.load(abi("VCPU_AREA") + abi("EXIT_COUNTERS"), 8));
         vcpu.count("CPUID", 77);
@@ -242,7 +263,7 @@ describe("The cost lines", () => {
     ...{ HALT: "hlt", MEMORY: "memory", EXCEPTION: "exception", INTERRUPT_WINDOW: "interrupt-window" },
     ...{ NMI_WINDOW: "nmi-window", SET_XCR: "xsetbv", CACHE_CONTROL: "wbinvd", READ_COUNTER: "rdpmc" },
     ...{ UNDEFINED: "undefined", TRIPLE_FAULT: "triple-fault", TASK_SWITCH: "task-switch" },
-    ...{ REFUSED: "entry-refused", UNEXPECTED: "other" },
+    ...{ REFUSED: "entry-refused", UNEXPECTED: "other", PREEMPTED: "preempted" },
   });
   const costs = (log: string[]) =>
     log.filter((l) => l.startsWith("vm1: cost: ")).map((l) => l.slice("vm1: cost: ".length));

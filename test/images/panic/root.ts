@@ -2,10 +2,11 @@
  * Root that faults on purpose, in the way that the number of boot modules says, once its console is open. The report is
  * the one that ships.
  */
+import { Text } from "../../../kernel/lib/text";
 import { boot, readBoot } from "../../../kernel/root/boot";
 import { Level, settings } from "../../../kernel/root/log";
 import { trap as shippedTrap } from "../../../kernel/root/main";
-import { readOptions, Word, options } from "../../../kernel/root/options";
+import { readOptions, options } from "../../../kernel/root/options";
 import { useLines } from "../../../kernel/root/lines";
 import { module } from "../../../kernel/root/boot";
 import { comIrq, comPort, uart } from "../../../kernel/root/uart";
@@ -17,7 +18,7 @@ class Scratch {
 }
 
 const scratch = changetype<Scratch>(memory.data(8));
-const word = changetype<Word>(memory.data(8));
+const why = changetype<Text>(memory.data(16));
 
 /** Ends only when the stack does. */
 function recurse(depth: u32): u32 {
@@ -27,8 +28,8 @@ function recurse(depth: u32): u32 {
 }
 
 export function start(magic: u32, info: u32): void {
-  readBoot(magic, info);
-  readOptions(word);
+  readBoot(magic, info, why.over(0, 0));
+  readOptions(why);
   settings.level = Level.Info;
   settings.uart = options.console;
   uart(options.console).open(comPort(options.console), comIrq(options.console), options.baud);

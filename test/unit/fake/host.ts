@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { FrameOwners } from "./frameowners.ts";
 import { HostApic } from "./hostapic.ts";
+import { image, switchedMsrs, vmxMsrs, vtxCpuid } from "./hostcpu.ts";
 import { HostMemory } from "./hostmemory.ts";
 import { HostPorts, type PortOptions } from "./hostports.ts";
 import { HostVtx, type RunningVcpu } from "./hostvtx.ts";
@@ -19,10 +20,10 @@ import {
   placeModules,
   tagsOf,
 } from "./loader.ts";
-import { hostCpuid } from "./monitor.ts";
 import { type MappedPage, PhysicalMemory, leaves, walk } from "./physical.ts";
 import { type Invalidation, Tlb } from "./tlb.ts";
 
+export { image, vmxMsrs, vtxCpuid } from "./hostcpu.ts";
 export type { BootModule } from "./loader.ts";
 export type { RunningVcpu } from "./hostvtx.ts";
 
@@ -61,56 +62,6 @@ export interface Cr3Load {
 /** Thrown by cpu.halt: the machine has come to an end. */
 class Halted extends Error {}
 
-/** VT-x with everything that the hypervisor wants. A test takes bits away. */
-export function vmxMsrs(): Record<number, bigint> {
-  const all = 0xffffffff_00000000n;
-  return {
-    0x1b: 0xfee00900n,
-    0x3a: 5n,
-    0x277: 0x0007040600070406n,
-    0x480: (1n << 55n) | (6n << 50n) | 0x11e57ed0n,
-    0x485: 1n << 5n,
-    0x486: 0x80000021n,
-    0x487: 0xffffffffn,
-    0x488: 0x2000n,
-    0x489: 0x3767ffn,
-    0x48b: all,
-    0x48c: 0xf0106734141n,
-    0x48d: all | 0x16n,
-    0x48e: all | 0x4006172n,
-    0x48f: all | 0x36dfbn,
-    0x490: all | 0x11fbn,
-    0xc0000080: 0xd00n,
-  };
-}
-
-/** SYSCALL's registers, KERNEL_GS_BASE, TSC_AUX: they stay across entries and exits. */
-const switched = [0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103];
-
-/** The host's CPUID with VT-x, and no x2APIC so that the APIC's page is in use too. */
-export function vtxCpuid(leaf: number, subleaf: number): [number, number, number, number] {
-  const answer = hostCpuid(leaf, subleaf);
-  if (leaf === 1) answer[2] = (answer[2] | (1 << 5)) & ~(1 << 21);
-  if (leaf === 0x15) return [1, 1, 50_000_000, 0];
-  return answer;
-}
-
-/** Where the image's sections are. */
-export const image = {
-  start: 0x200000n,
-  textEnd: 0x210000n,
-  readOnlyEnd: 0x214000n,
-  perCpuEnd: 0x21a000n,
-  dataEnd: 0x22c000n,
-  end: 0x600000n,
-  stackGuard: 0x220000n,
-  rootMemory: 0x400000n,
-  perCpu: 0x214000n,
-  gdt: 0x214400n,
-  tss: 0x214500n,
-  idt: 0x215000n,
-};
-
 const pageOf = (va: number) => Number(BigInt.asUintN(48, BigInt(va)) >> 12n);
 const linearPage = pageOf(abi("LINEAR_BASE"));
 
@@ -133,6 +84,9 @@ export class FakeHost {
   /** The extended state that is in the CPU; its first bytes stand for all of it. */
   extended: Uint8Array = new Uint8Array(64);
   nmis = 0;
+  /** Counts of the APIC's timer a TSC tick, 32.32, and TSC ticks that the watchdog gives a monitor. */
+  timerScale = 0n;
+  watchdog = 0n;
   /** The crash record of this CPU, which the fault stubs write. */
   readonly crashRecord = new Uint8Array(abi("CRASHRECORD_BYTES"));
   readonly cpuid: (leaf: number, subleaf: number) => [number, number, number, number];
@@ -146,7 +100,7 @@ export class FakeHost {
   constructor(readonly options: HostOptions = {}) {
     const { tscHz = 50_000_000n, ioapicInputs = 0 } = options;
     this.cpuid = options.cpuid ?? vtxCpuid;
-    this.msrs = { ...Object.fromEntries(switched.map((n) => [n, 0n])), ...vmxMsrs(), ...options.msrs };
+    this.msrs = { ...switchedMsrs(), ...vmxMsrs(), ...options.msrs };
     const bits = this.cpuid(0x80000008, 0)[0] & 0xff;
     this.tlb = new Tlb(this.memory, bits === 0 ? 36 : bits, options.ignores);
     this.apic = new HostApic(this, ioapicInputs, options.apicTimer);
@@ -172,6 +126,13 @@ export class FakeHost {
       if (!(error instanceof Halted)) throw error;
     }
     return this.log;
+  }
+
+  /** As boot/percpu.asm does after a fault in root: the crash record is filled already. */
+  trapInRoot(): void {
+    const roots = this.cr3Loads.filter((load) => load.by === "root");
+    this.cr[3] = roots[roots.length - 1]!.value;
+    (this.instance.exports["trap"] as () => void)();
   }
 
   /** What was sent to COM1 and COM2. */
@@ -254,7 +215,8 @@ export class FakeHost {
 
   /** An access under the current CR3; `page` is bits 47:12 of the address. Returns the frame's address. */
   hostAccess(page: number, kind: "load" | "store" | "fetch", who: string): number {
-    return this.tlb.host(Number(this.cr[3]), page, kind, who);
+    const { hpa } = this.tlb.host(Number(this.cr[3]), page, kind, who);
+    return hpa - (hpa % 4096);
   }
 
   /** What root touches whenever it runs: text, its CPU's block, its linear memory and stack. */
@@ -324,15 +286,19 @@ export class FakeHost {
         nmis: () => this.nmis,
         pause: () => {},
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
-        configureTimer: () => {},
+        configureTimer: (scale: bigint, _x2apic: number, watchdog: bigint) => {
+          this.timerScale = u64(scale);
+          this.watchdog = u64(watchdog);
+        },
         armTimer: (at: bigint) => void (apic.armed = u64(at)),
         halt: () => {
           throw new Halted();
         },
       },
       state: {
-        saveExtended: (at: bigint) => this.memory.put(u64(at), this.extended),
-        restoreExtended: (at: bigint) => void (this.extended = this.memory.get(u64(at), 64)),
+        saveExtended: (at: bigint) => this.memory.put(this.extendedArea(u64(at)), this.extended),
+        restoreExtended: (at: bigint) =>
+          void (this.extended = this.memory.get(this.extendedArea(u64(at)), 64)),
         readXcr0: () => this.xcr0,
         writeXcr0: (value: bigint) => void (this.xcr0 = u64(value)),
         readDr: (n: number) => this.dr[n],
@@ -352,6 +318,14 @@ export class FakeHost {
       },
       vmx: this.vtx.imports(),
     };
+  }
+
+  /** Extended state is kept in the home of a VM that lives: below its VMCS. */
+  private extendedArea(at: bigint): bigint {
+    const vmcs = at + 0x4000n;
+    if (at % 64n !== 0n || !this.vtx.active.has(Number(vmcs >> 12n)))
+      throw new Error(`extended state at ${at.toString(16)}: no VM's`);
+    return at;
   }
 
   private readMsr(index: number): bigint | undefined {

@@ -19,18 +19,19 @@ export class HostMemory {
 
   constructor(private readonly host: FakeHost) {}
 
-  /** Where in memory an access to a physical address ends up. */
+  /** Checks an access to a physical address; returns how many bytes from there its translation is good for. */
   private window(at: number, kind: "load" | "store"): number {
     if (at >= 2 ** 44) throw new PageFault(`root: ${kind} at ${at.toString(16)}: beyond its window`);
     if (this.host.cr[3] === 0n) {
       // boot/start.asm's tables.
       if (at >= 4 * GIB) throw new PageFault(`root: early ${kind} at ${at.toString(16)}: not mapped`);
-    } else {
-      const frame = this.host.hostAccess(physicalWindow + Math.floor(at / 4096), kind, "root");
-      if (frame !== at - (at % 4096)) throw new Error(`the window maps ${at.toString(16)} elsewhere`);
+      return 0x200000 - (at % 0x200000);
     }
-    if (kind === "store") this.mayStore(at);
-    return at;
+    const page = physicalWindow + Math.floor(at / 4096);
+    const leaf = this.host.tlb.host(Number(this.host.cr[3]), page, kind, "root");
+    if (leaf.hpa - (leaf.hpa % 4096) !== at - (at % 4096))
+      throw new Error(`the window maps ${at.toString(16)} elsewhere`);
+    return leaf.size - (at % leaf.size);
   }
 
   private isRam(at: number): boolean {
@@ -42,14 +43,15 @@ export class HostMemory {
   }
 
   /** Root stores only into RAM that was free when it started, and to the screen; never into a VMCS that is in use. */
-  private mayStore(at: number): void {
-    if (at >= 0xb8000 && at < 0xb9000) return;
+  private mayStore(at: number, length: number): void {
+    if (at >= 0xb8000 && at + length <= 0xb9000) return;
     this.stores ??= this.host.taken().map((t) => ({ ...t, start: Number(t.start), end: Number(t.end) }));
-    const taken = this.stores.find(({ start, end }) => at >= start && at < end)?.what;
-    const what = taken ?? (this.isRam(at) ? undefined : "no memory");
+    const taken = this.stores.find(({ start, end }) => at < end && at + length > start)?.what;
+    const what = taken ?? (this.isRam(at) && this.isRam(at + length - 1) ? undefined : "no memory");
     if (what !== undefined) throw new Error(`root stores at ${at.toString(16)}: ${what}`);
-    if (this.host.vtx.active.has(Math.floor(at / 4096)))
-      throw new Error(`root stores at ${at.toString(16)}: a VMCS that the CPU may hold`);
+    for (const page of this.host.vtx.active)
+      if (at < (page + 1) * 4096 && at + length > page * 4096)
+        throw new Error(`root stores at ${at.toString(16)}: a VMCS that the CPU may hold`);
   }
 
   /** Where video memory and ROMs belong it is no mistake to look. */
@@ -69,14 +71,16 @@ export class HostMemory {
   private store(at: number, size: number, value: bigint): void {
     this.window(at, "store");
     if ((at % 4096) + size > 4096) this.window(at + size - 1, "store");
+    this.mayStore(at, size);
     this.host.memory.store(at, size, value & ones(size));
   }
 
-  /** Page by page: where, and how much. */
+  /** Translation by translation: where, and how much. */
   private *parts(at: number, length: number, kind: "load" | "store"): Generator<[number, number]> {
     for (let done = 0; done < length;) {
-      const part = Math.min(4096 - ((at + done) % 4096), length - done);
-      yield [this.window(at + done, kind), part];
+      const part = Math.min(this.window(at + done, kind), length - done);
+      if (kind === "store") this.mayStore(at + done, part);
+      yield [at + done, part];
       done += part;
     }
   }
@@ -85,10 +89,11 @@ export class HostMemory {
     const bytes = new Uint8Array(length);
     let done = 0;
     for (const [from, part] of this.parts(at, length, "load")) {
-      if (this.exists(from)) bytes.set(this.host.memory.get(from, part), done);
-      else {
-        this.stray(from);
-        bytes.fill(0xff, done, done + part);
+      bytes.set(this.host.memory.get(from, part), done);
+      for (let page = from - (from % 4096); page < from + part; page += 4096) {
+        if (this.exists(page)) continue;
+        this.stray(page);
+        bytes.fill(0xff, done + Math.max(page - from, 0), done + Math.min(page + 4096 - from, part));
       }
       done += part;
     }
@@ -117,7 +122,7 @@ export class HostMemory {
     const { apic } = this.host;
     const isIoapic = address - (address % 4096) === IOAPIC;
     if (!isIoapic && address - (address % 4096) !== APIC) {
-      if (value !== undefined) this.mayStore(address);
+      if (value !== undefined && this.isRam(address)) this.mayStore(address, 4);
       this.stray(address);
       return 0xffffffff;
     }

@@ -16,7 +16,7 @@ export interface Region {
 }
 
 export interface BootInfo {
-  commandLine: string;
+  commandLine: string | undefined;
   regions: Region[];
   modules: { start: bigint; end: bigint; text: string }[];
   /** A copy of the RSDP, as the ACPI tags have it. */
@@ -39,19 +39,19 @@ export function placeModules(memory: PhysicalMemory, modules: BootModule[]): Boo
 
 const zeroTerminated = (text: string) => Buffer.from(`${text}\0`, "latin1");
 
-/** Multiboot 0.6.96 3.3, Boot information format, as GRUB fills it. Returns its end. */
-export function multiboot1(memory: PhysicalMemory, info: BootInfo): bigint {
+/** Multiboot 0.6.96 3.3, Boot information format, as GRUB fills it; strings may be elsewhere. Returns its end. */
+export function multiboot1(memory: PhysicalMemory, info: BootInfo, strings?: bigint): bigint {
   const map = INFO + 0x400n;
   const list = map + BigInt(info.regions.length * 24);
-  let texts = list + BigInt(info.modules.length * 16);
+  let texts = strings ?? list + BigInt(info.modules.length * 16);
   const text = (s: string) => {
     const at = texts;
     memory.put(at, zeroTerminated(s));
     texts += BigInt(s.length + 1);
     return at;
   };
-  memory.store(INFO, 4, 0x4cn);
-  memory.store(INFO + 16n, 4, text(info.commandLine));
+  memory.store(INFO, 4, info.commandLine === undefined ? 0x48n : 0x4cn);
+  if (info.commandLine !== undefined) memory.store(INFO + 16n, 4, text(info.commandLine));
   memory.store(INFO + 20n, 4, BigInt(info.modules.length));
   memory.store(INFO + 24n, 4, list);
   info.modules.forEach((m, i) => {
@@ -92,7 +92,7 @@ export function tagsOf(info: BootInfo): Tag[] {
     ...info.regions.map((r) => Buffer.concat([u64(r.base), u64(r.length), u32(r.kind, 0)])),
   ];
   return [
-    { kind: 1, body: zeroTerminated(info.commandLine) },
+    ...(info.commandLine === undefined ? [] : [{ kind: 1, body: zeroTerminated(info.commandLine) }]),
     ...info.modules.map((m) => ({
       kind: 3,
       body: Buffer.concat([u32(m.start, m.end), zeroTerminated(m.text)]),

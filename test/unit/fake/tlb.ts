@@ -71,12 +71,12 @@ export class Tlb {
     return leaf;
   }
 
-  /** A data access of root or a monitor, or a fetch: `page` is bits 47:12 of the address. Returns the frame's address. */
-  host(cr3: number, page: number, kind: "load" | "store" | "fetch", who: string): number {
+  /** A data access of root or a monitor, or a fetch: `page` is bits 47:12 of the address. */
+  host(cr3: number, page: number, kind: "load" | "store" | "fetch", who: string): Leaf {
     const leaf = this.lookup(this.hostPages, page, cr3, who);
     const problem = leaf ? this.problemOf(leaf, kind) : "not mapped";
     if (!leaf || problem) throw new PageFault(`${who}: ${kind} at page ${hex(page)}000: ${problem}`);
-    return leaf.hpa - (leaf.hpa % PAGE);
+    return leaf;
   }
 
   private problemOf(leaf: Leaf, kind: "load" | "store" | "fetch"): string | undefined {

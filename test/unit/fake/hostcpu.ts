@@ -1,0 +1,55 @@
+/** The bare machine's CPU as it describes itself, and where the hypervisor's image is in its memory. */
+import { hostCpuid } from "./monitor.ts";
+
+/** VT-x with everything that the hypervisor wants. A test takes bits away. */
+export function vmxMsrs(): Record<number, bigint> {
+  const all = 0xffffffff_00000000n;
+  return {
+    0x1b: 0xfee00900n,
+    0x3a: 5n,
+    0x277: 0x0007040600070406n,
+    0x480: (1n << 55n) | (6n << 50n) | 0x11e57ed0n,
+    0x485: 1n << 5n,
+    0x486: 0x80000021n,
+    0x487: 0xffffffffn,
+    0x488: 0x2000n,
+    0x489: 0x3767ffn,
+    0x48b: all,
+    0x48c: 0xf0106734141n,
+    0x48d: all | 0x16n,
+    0x48e: all | 0x4006172n,
+    0x48f: all | 0x36dfbn,
+    0x490: all | 0x11fbn,
+    0xc0000080: 0xd00n,
+  };
+}
+
+/** SYSCALL's registers, KERNEL_GS_BASE, TSC_AUX: they stay across entries and exits. */
+export function switchedMsrs(): Record<number, bigint> {
+  const numbers = [0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103];
+  return Object.fromEntries(numbers.map((n) => [n, 0n]));
+}
+
+/** The host's CPUID with VT-x, and no x2APIC so that the APIC's page is in use too. */
+export function vtxCpuid(leaf: number, subleaf: number): [number, number, number, number] {
+  const answer = hostCpuid(leaf, subleaf);
+  if (leaf === 1) answer[2] = (answer[2] | (1 << 5)) & ~(1 << 21);
+  if (leaf === 0x15) return [1, 1, 50_000_000, 0];
+  return answer;
+}
+
+/** Where the image's sections are. */
+export const image = {
+  start: 0x200000n,
+  textEnd: 0x210000n,
+  readOnlyEnd: 0x214000n,
+  perCpuEnd: 0x21a000n,
+  dataEnd: 0x22c000n,
+  end: 0x600000n,
+  stackGuard: 0x220000n,
+  rootMemory: 0x400000n,
+  perCpu: 0x214000n,
+  gdt: 0x214400n,
+  tss: 0x214500n,
+  idt: 0x215000n,
+};

@@ -6,11 +6,12 @@ import { Exit } from "../abi/exit";
 import { bit, bits } from "../lib/bits";
 import { dr6, setCr2, setDr6 } from "../machine/registers";
 import { guestClock } from "../vcpu/msr";
+import { Seg } from "../vcpu/system";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
-import { loadControls, loadCpl, loadSystem } from "./system";
+import { loadControls, loadPdptes, loadRights, loadSystem } from "./system";
 
 /** Basic exit reasons. */
 export namespace Reason {
@@ -141,6 +142,9 @@ function setBlocking(value: u32): void {
 function decodeControlRegister(v: Vcpu): u32 {
   loadInstruction(v);
   loadControls(v);
+  loadPdptes(v);
+  loadRights(v, Seg.CS);
+  loadRights(v, Seg.TR);
   const q = <u32>F.QUALIFICATION.read();
   const type = (q >> 4) & 3;
   if (type > 1) return Exit.Unexpected;
@@ -148,7 +152,8 @@ function decodeControlRegister(v: Vcpu): u32 {
   v.crRead = type;
   v.crGpr = (q >> 8) & 15;
   if (v.crGpr == 4) v.rsp = F.GUEST_RSP.read();
-  v.crValue = v.gpr(v.crGpr);
+  // Outside of 64-bit mode the operand has 32 bits, whatever an earlier mode has left above them.
+  v.crValue = v.system.is64 ? v.gpr(v.crGpr) : <u32>v.gpr(v.crGpr);
   return Exit.ControlRegister;
 }
 
@@ -183,7 +188,7 @@ export function decode(v: Vcpu): u32 {
       return decodeException(v);
     case Reason.XSETBV:
       loadInstruction(v);
-      loadCpl(v);
+      loadRights(v, Seg.SS);
       return Exit.SetXcr;
     case Reason.INVD:
     case Reason.WBINVD:

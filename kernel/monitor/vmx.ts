@@ -1,5 +1,5 @@
 /** The monitor on VT-x: what root and the exit stub call. */
-import { Injection } from "../vcpu/event";
+import { Injection, nmiDue } from "../vcpu/event";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { answerPlain, isPlain } from "../vcpu/cpuid";
 import { Exit } from "../abi/exit";
@@ -47,7 +47,7 @@ export function enter(area: usize): u32 {
   }
   poll(v);
   if (v.halted) {
-    if (!(v.attention & (Attention.Interrupt | Attention.Nmi))) return halt(v);
+    if (!(v.attention & Attention.Interrupt) && !nmiDue(v)) return halt(v);
     v.halted = 0;
   }
   return resume(v);

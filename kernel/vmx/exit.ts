@@ -5,12 +5,14 @@
 import { Exit } from "../abi/exit";
 import { bit, bits } from "../lib/bits";
 import { dr6, setCr2, setDr6 } from "../machine/registers";
+import { EventType } from "../vcpu/event";
 import { guestClock } from "../vcpu/msr";
 import { Seg } from "../vcpu/system";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
+import { PENDING_BS } from "./event";
 import { loadControls, loadPdptes, loadRights, loadSystem } from "./system";
 
 /** Basic exit reasons. */
@@ -52,10 +54,9 @@ export namespace Reason {
 const ENTRY_FAILURE: u32 = 0x80000000;
 const VALID: u32 = 0x80000000;
 const HAS_ERROR: u32 = 1 << 11;
-/** Pending debug exceptions: a single step is due (25.4.2). */
-const PENDING_BS: u64 = 1 << 14;
-/** DR6: B0 to B3, BD, BS, RTM as a debug exception sets them; DR7: general detect. */
-const DR6_CAUSES: u64 = 0xe00f;
+/** DR6: B0 to B3, and with BD and BS all that an exit's qualification says of it; DR7: general detect. */
+const DR6_BREAKPOINTS: u64 = 0xf;
+const DR6_CAUSES: u64 = 0x600f;
 const DR7_GD: u64 = 1 << 13;
 
 /** What completing an instruction needs: its length, and the flags and blocking that its completion changes. */
@@ -97,6 +98,7 @@ export function loadStringPort(v: Vcpu, q: u32): void {
   loadSystem(v);
 }
 
+/** Bit 12, "IRET has unblocked NMIs", is not looked at: it faults, and they stay unblocked (SDM Vol. 3A 6.7.1). */
 function decodeException(v: Vcpu): u32 {
   const event = F.EXIT_INTERRUPTION.read();
   v.exitVector = event & 0xff;
@@ -104,19 +106,21 @@ function decodeException(v: Vcpu): u32 {
   v.exitQualification = F.QUALIFICATION.read();
   saveInterrupted(v);
   if (v.exitVector == Vector.DB) noteDebug(v.exitQualification);
-  if (bit(event, 12) && v.exitVector != Vector.DF) blockNmiAgain(v);
+  // INT1 is a trap, but its exit comes before it is complete (28.3.3, Saving RIP, RSP, RFLAGS, and SSP).
+  if (bits(event, 10, 8) == EventType.PrivilegedException) {
+    loadInstruction(v);
+    v.skip();
+  }
   return Exit.Exception;
 }
 
-/** A debug exception that exits has changed neither DR6 nor DR7 (28.1): what its delivery would have done. */
+/**
+ * A debug exception that exits has changed neither DR6 nor DR7 (28.1): what its delivery would have done. It clears no
+ * bit of DR6 but B0 to B3 (SDM Vol. 3B 18.2.3, Debug Status Register).
+ */
 function noteDebug(qualification: u64): void {
-  setDr6((dr6() & ~DR6_CAUSES) | (qualification & DR6_CAUSES));
+  setDr6((dr6() & ~DR6_BREAKPOINTS) | (qualification & DR6_CAUSES));
   F.GUEST_DR7.write(F.GUEST_DR7.read() & ~DR7_GD);
-}
-
-/** IRET unblocked NMIs and then faulted: they are blocked again (28.2.3). */
-function blockNmiAgain(v: Vcpu): void {
-  if (!(v.attention & Attention.Interrupted)) setBlocking(F.GUEST_INTERRUPTIBILITY.read() | Blocking.Nmi);
 }
 
 /** 28.2.1, table 28-7: qualification for EPT violations. */
@@ -130,7 +134,7 @@ function decodeMemory(v: Vcpu): u32 {
   if (!bit(q, 7)) v.access |= Access.Pdptes;
   else v.access |= bit(q, 8) ? Access.Known | Access.Linear : Access.Known;
   saveInterrupted(v);
-  if (bit(q, 12)) blockNmiAgain(v);
+  if (bit(q, 12) && !(v.attention & Attention.Interrupted)) v.dirty |= Dirty.Unblocked;
   return Exit.Memory;
 }
 
@@ -219,12 +223,17 @@ export function decode(v: Vcpu): u32 {
   }
 }
 
+/** A single step is due, with the breakpoints that MOV SS has held back. @noinline */
+function noteStep(): void {
+  F.GUEST_PENDING_DEBUG.write(F.GUEST_PENDING_DEBUG.read() | PENDING_BS);
+}
+
 /** The instruction is complete: the guest goes on at `rip`. */
 function step(rip: u64, rflags: u64, blocking: u32): void {
   const shadow = Blocking.Sti | Blocking.MovSs;
   F.GUEST_RIP.write(rip);
   if (blocking & shadow) setBlocking(blocking & ~shadow);
-  if (rflags & Rflags.TF) F.GUEST_PENDING_DEBUG.write(PENDING_BS);
+  if (rflags & Rflags.TF) noteStep();
 }
 
 /** The exiting instruction at `rip` is complete, and nothing but its end has been looked at. */
@@ -242,6 +251,10 @@ export function complete(v: Vcpu): void {
     if (v.dirty & Dirty.Efer) F.GUEST_EFER.write(v.system.efer);
     if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(guestClock.offset);
     if (v.dirty & Dirty.Cr2) setCr2(v.cr2);
+    // NMIs stay unblocked if IRET faults (SDM Vol. 3A 6.7.1, Handling Multiple NMIs).
+    if (v.dirty & Dirty.Unblocked && !(v.attention & Attention.Exception)) {
+      setBlocking(F.GUEST_INTERRUPTIBILITY.read() | Blocking.Nmi);
+    }
     if (v.dirty & Dirty.Registers) {
       F.GUEST_RSP.write(v.rsp);
       F.GUEST_RFLAGS.write(v.rflags);

@@ -9,7 +9,7 @@ import { EventType } from "../vcpu/event";
 import { guestClock } from "../vcpu/msr";
 import { Seg } from "../vcpu/system";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
-import { Rflags } from "../x86/cr";
+import { Efer, Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
 import { PENDING_BS } from "./event";
@@ -49,6 +49,8 @@ export namespace Reason {
   export const VMFUNC: u32 = 59;
   export const ENCLS: u32 = 60;
   export const ENCLV: u32 = 70;
+  export const SEAMCALL: u32 = 76;
+  export const TDCALL: u32 = 77;
 }
 
 const ENTRY_FAILURE: u32 = 0x80000000;
@@ -216,6 +218,8 @@ export function decode(v: Vcpu): u32 {
     case Reason.VMFUNC:
     case Reason.ENCLS:
     case Reason.ENCLV:
+    case Reason.SEAMCALL:
+    case Reason.TDCALL:
       return Exit.Undefined;
     default:
       if (v.reason >= Reason.VMCALL && v.reason <= Reason.VMXON) return Exit.Undefined;
@@ -234,6 +238,18 @@ function step(rip: u64, rflags: u64, blocking: u32): void {
   F.GUEST_RIP.write(rip);
   if (blocking & shadow) setBlocking(blocking & ~shadow);
   if (rflags & Rflags.TF) noteStep();
+}
+
+/**
+ * EIP wraps behind an instruction that ends at 4 GiB. No exit pays for that: only when an entry fails for it (27.3.1.4) RIP
+ * is made what it should have been, and the entry is made again, for which nothing else has changed (27.8). False: it
+ * failed for another reason.
+ */
+export function wrapEip(v: Vcpu): bool {
+  const long = F.GUEST_EFER.read() & Efer.LMA && bit(F.GUEST_CS_RIGHTS.read(), 13);
+  if (v.reason != (ENTRY_FAILURE | Reason.INVALID_GUEST_STATE) || v.rip >> 32 == 0 || long) return false;
+  F.GUEST_RIP.write(<u32>v.rip);
+  return true;
 }
 
 /** The exiting instruction at `rip` is complete, and nothing but its end has been looked at. */

@@ -3,6 +3,7 @@ import { Exit } from "../abi/exit";
 import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
 import { onCpuid } from "../vcpu/cpuid";
+import { nmiDue } from "../vcpu/event";
 import {
   onCacheControl,
   onException,
@@ -64,10 +65,10 @@ function onPreempted(v: Vcpu): u32 {
   return Next.Yield;
 }
 
-/** HLT: root takes the CPU until something is due. */
+/** HLT: root takes the CPU until something is due. A debug exception, which a single step is, ends it (SDM Vol. 2A). */
 function onHalt(v: Vcpu): u32 {
   v.skip();
-  if (v.attention & Attention.Nmi) return Next.Resume;
+  if (v.rflags & Rflags.TF || nmiDue(v)) return Next.Resume;
   if (!(v.rflags & Rflags.IF)) return v.stop(StopReason.HaltedForever, v.rip);
   if (v.attention & Attention.Interrupt) return Next.Resume;
   return halt(v);

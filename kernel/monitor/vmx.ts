@@ -1,11 +1,11 @@
 /** The monitor on VT-x: what root and the exit stub call. */
-import { Injection } from "../vcpu/event";
+import { Injection, nmiDue } from "../vcpu/event";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { answerPlain, isPlain } from "../vcpu/cpuid";
 import { Exit } from "../abi/exit";
 import { onControlRegister } from "../vmx/cr";
 import { inject, isInjecting, loadInterruptibility, setWindows } from "../vmx/event";
-import { Io, Reason, complete, decode, loadStringPort, skip } from "../vmx/exit";
+import { Io, Reason, complete, decode, loadStringPort, skip, wrapEip } from "../vmx/exit";
 import { storeSystem } from "../vmx/system";
 import * as F from "../vmx/field";
 import { chooseEvent } from "./deliver";
@@ -47,7 +47,7 @@ export function enter(area: usize): u32 {
   }
   poll(v);
   if (v.halted) {
-    if (!(v.attention & (Attention.Interrupt | Attention.Nmi))) return halt(v);
+    if (!(v.attention & Attention.Interrupt) && !nmiDue(v)) return halt(v);
     v.halted = 0;
   }
   return resume(v);
@@ -83,12 +83,17 @@ function onIo(v: Vcpu): u32 {
   return resume(v);
 }
 
+function handle(v: Vcpu, kind: u32): u32 {
+  if (kind == Exit.ControlRegister) return onControlRegister(v);
+  return kind == Exit.Refused && wrapEip(v) ? Next.Resume : dispatch(v, kind);
+}
+
 /** @noinline */
 function onOther(v: Vcpu, reason: u32): u32 {
   v.reason = reason;
   const kind = decode(v);
   v.count(kind, reason);
-  const next = kind == Exit.ControlRegister ? onControlRegister(v) : dispatch(v, kind);
+  const next = handle(v, kind);
   complete(v);
   return next == Next.Resume ? resume(v) : next;
 }

@@ -3,25 +3,43 @@
  * handlers here decide whether the value is one that the CPU would take, and what the CPU then holds.
  */
 import { Cr0, Cr4, Efer } from "../x86/cr";
+import { loadPhysical } from "./bus";
 import { features, noteOsxsave } from "./cpuid";
 import { raiseGp } from "./event";
-import { Next, Vcpu } from "./vcpu";
+import { Seg } from "./system";
+import { Dirty, Next, Vcpu } from "./vcpu";
+
+const RSP: u32 = 4;
 
 /** Bits whose change by the guest exits. NE must stay 1 under VT-x; CD and NW would slow the host. */
 export const CR0_WATCHED: u64 = Cr0.NE | Cr0.NW | Cr0.CD;
 /** CR4 bits that every CPU with this hypervisor has: the guest changes them without an exit. */
 export const CR4_FREE: u64 =
-  Cr4.VME | Cr4.PVI | Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
+  Cr4.VME | Cr4.PVI | Cr4.TSD | Cr4.DE | Cr4.PSE | Cr4.PAE | Cr4.PGE | Cr4.PCE | Cr4.OSFXSR | Cr4.OSXMMEXCPT;
 /** CR4 bits that the guest may set at all. */
 export function cr4Allowed(): u64 {
   return CR4_FREE | features.cr4;
 }
 
-/** Whether MOV to CR0 of this value is #GP (SDM Vol. 2B, MOV to Control Registers). */
-export function isBadCr0(value: u64): bool {
+/** Bits whose change makes the CPU read the PDPTEs (SDM Vol. 3A 4.4.1, PDPTE Registers). */
+const CR0_PDPTES: u64 = Cr0.CD | Cr0.NW | Cr0.PG;
+const CR4_PDPTES: u64 = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
+/** Those that must be 0 in one that is present; so must be what lies beyond the physical address. */
+const PDPTE_RESERVED: u64 = 0x1e6;
+
+/**
+ * Whether MOV to CR0 of this value is #GP (SDM Vol. 2B, MOV to Control Registers; Vol. 3A 10.8.5, Initializing IA-32e
+ * Mode). Needs v.system, of its segments the rights of CS and TR.
+ */
+export function isBadCr0(v: Vcpu, value: u64): bool {
+  const s = v.system;
+  const paging = (s.cr0 & Cr0.PG) != 0;
   if (value >> 32) return true;
   if (value & Cr0.NW && !(value & Cr0.CD)) return true;
-  return (value & Cr0.PG) != 0 && !(value & Cr0.PE);
+  if (!(value & Cr0.PG)) return paging && (s.is64 || (s.cr4 & Cr4.PCIDE) != 0);
+  if (!(value & Cr0.PE)) return true;
+  const activates = !paging && (s.efer & Efer.LME) != 0;
+  return activates && (!(s.cr4 & Cr4.PAE) || s.segment(Seg.CS).long || s.segment(Seg.TR).is16BitTss);
 }
 
 /** Whether MOV to CR4 of this value is #GP. Needs v.system. */
@@ -33,10 +51,27 @@ export function isBadCr4(v: Vcpu, value: u64): bool {
   return enablesPcid && (!long || (v.system.cr3 & 0xfff) != 0);
 }
 
+/**
+ * Reads the PDPTEs into v.system if a write that makes CR0 and CR4 these does. False: it is #GP, for one has a reserved bit
+ * set. Needs v.system.
+ */
+export function readPdptes(v: Vcpu, cr0: u64, cr4: u64): bool {
+  const s = v.system;
+  const changes = ((cr0 ^ s.cr0) & CR0_PDPTES) | ((cr4 ^ s.cr4) & CR4_PDPTES);
+  if (!changes || !(cr0 & Cr0.PG) || !(cr4 & Cr4.PAE) || s.efer & Efer.LME) return true;
+  for (let n: u32 = 0; n < 4; n++) {
+    const entry = loadPhysical(v, (s.cr3 & 0xffffffe0) + n * 8, 8);
+    if (entry & 1 && entry & (PDPTE_RESERVED | ~features.physicalMask)) return false;
+    s.setPdpte(n, entry);
+  }
+  return true;
+}
+
 /** CR8 without a local APIC: a register that holds 4 bits. */
 export function onCr8(v: Vcpu): u32 {
   if (v.crRead) {
     v.setGpr(v.crGpr, v.cr8);
+    if (v.crGpr == RSP) v.dirty |= Dirty.Registers;
   } else {
     const value = v.gpr(v.crGpr);
     if (value > 15) {

@@ -47,9 +47,14 @@ export function raiseUd(v: Vcpu): void {
   queueException(v, Vector.UD, false, 0);
 }
 
-/** Whether an interrupt could be taken at once. Needs v.rflags and v.blocking. */
+/** Whether an interrupt could be taken at once. Needs v.rflags, v.blocking and v.debugDue. */
 export function interruptible(v: Vcpu): bool {
-  return (v.rflags & Rflags.IF) != 0 && (v.blocking & (Blocking.Sti | Blocking.MovSs)) == 0;
+  return (v.rflags & Rflags.IF) != 0 && !(v.blocking & (Blocking.Sti | Blocking.MovSs)) && !v.debugDue;
+}
+
+/** Whether there is an NMI that could be taken, but for what holds it back until the next instruction. */
+export function nmiDue(v: Vcpu): bool {
+  return (v.attention & Attention.Nmi) != 0 && !(v.blocking & Blocking.Nmi);
 }
 
 /** Classes of exceptions for double faults (SDM Vol. 3A table 6-4): 0 benign, 1 contributory, 2 page fault. */
@@ -67,8 +72,8 @@ function makesDoubleFault(first: u32, second: u32): bool {
 }
 
 /**
- * Takes the next event but interrupts, which the caller adds when none is taken. False for an exception in the delivery
- * of a double fault: the guest has shut down.
+ * Takes the next event but interrupts, which the caller adds when none is taken. With an exception, RF in v.rflags is as
+ * the handler is to see it. False for a fault in the delivery of a double fault: the guest has shut down.
  */
 export function takeEvent(v: Vcpu, injection: Injection): bool {
   injection.event = 0;
@@ -79,7 +84,7 @@ export function takeEvent(v: Vcpu, injection: Injection): bool {
     injection.event = v.interrupted;
     injection.error = v.interruptedError;
     injection.length = v.interruptedLength;
-  } else if (v.attention & Attention.Nmi && !(v.blocking & (Blocking.Nmi | Blocking.MovSs | Blocking.Sti))) {
+  } else if (nmiDue(v) && !(v.blocking & (Blocking.MovSs | Blocking.Sti)) && !v.debugDue) {
     v.attention &= ~Attention.Nmi;
     injection.event = VALID | (EventType.Nmi << 8) | Vector.NMI;
   }
@@ -99,7 +104,7 @@ function takeException(v: Vcpu, injection: Injection): bool {
     const type = <u32>bits(v.interrupted, 10, 8);
     if (type == EventType.HardwareException) {
       const first = v.interrupted & 0xff;
-      if (first == Vector.DF) return false;
+      if (first == Vector.DF && faultClass(vector) != 0) return false;
       if (makesDoubleFault(first, vector)) {
         vector = Vector.DF;
         error = 0;
@@ -112,6 +117,9 @@ function takeException(v: Vcpu, injection: Injection): bool {
     v.attention &= ~Attention.Interrupted;
   }
   v.attention &= ~Attention.Exception;
+  // A fault's handler returns to the instruction, whose breakpoint has been hit already (SDM Vol. 3B 18.3.1.1,
+  // Instruction-Breakpoint Exception Condition).
+  if (vector != Vector.DB && vector != Vector.DF) v.rflags |= Rflags.RF;
   injection.event = VALID | (EventType.HardwareException << 8) | vector | (hasError ? HAS_ERROR : 0);
   injection.error = error;
   return true;

@@ -32,6 +32,10 @@ export class Segment {
   get big(): bool {
     return (this.rights & (1 << 14)) != 0;
   }
+  /** TR: a busy 16-bit TSS. */
+  get is16BitTss(): bool {
+    return (this.rights & 15) == 3;
+  }
   get unusable(): bool {
     return (this.rights & UNUSABLE) != 0;
   }

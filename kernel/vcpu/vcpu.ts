@@ -45,6 +45,8 @@ export namespace Dirty {
   /** RSP and RFLAGS. */
   export const Registers: u32 = 1 << 2;
   export const Cr2: u32 = 1 << 3;
+  /** IRET has unblocked NMIs: unless it faults, it is executed again. */
+  export const Unblocked: u32 = 1 << 4;
 }
 
 /** Kinds of memory access: the first three for the page walker too, the rest of an exit, in Vcpu.access. */
@@ -118,6 +120,8 @@ export class Vcpu extends RunArea {
   heldInterrupt: u32;
   /** Window exits that are on: Attention.Nmi, Attention.Interrupt. */
   windows: u32;
+  /** Nonzero: a debug exception is due, which goes before NMIs and interrupts. */
+  debugDue: u32;
   /** The guest executed HLT and nothing has woken it. */
   halted: u32;
   cr8: u32;

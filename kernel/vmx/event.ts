@@ -8,6 +8,9 @@ import * as F from "./field";
 
 const VALID: u32 = 0x80000000;
 const HAS_ERROR: u32 = 1 << 11;
+/** Pending debug exceptions (25.4.2): a single step is due; a breakpoint that DR7 enables was hit. */
+export const PENDING_BS: u64 = 1 << 14;
+const PENDING_ENABLED: u64 = 1 << 12;
 
 /**
  * Whether an event waits for an entry that has not happened: root took the CPU after the event was chosen. The exit
@@ -17,10 +20,14 @@ export function isInjecting(): bool {
   return (F.ENTRY_INTERRUPTION.read() & VALID) != 0;
 }
 
-/** Reads what decides whether an event can be taken. */
+/**
+ * Reads what decides whether an event can be taken. A pending debug exception would be lost if an entry delivered an NMI
+ * or an interrupt (27.7.3, Delivery of Pending Debug Exceptions after VM Entry).
+ */
 export function loadInterruptibility(v: Vcpu): void {
   v.rflags = F.GUEST_RFLAGS.read();
   v.blocking = F.GUEST_INTERRUPTIBILITY.read();
+  v.debugDue = <u32>(F.GUEST_PENDING_DEBUG.read() & (PENDING_BS | PENDING_ENABLED));
 }
 
 /** Makes the next entry deliver the event. */
@@ -32,14 +39,26 @@ export function inject(v: Vcpu, i: Injection): void {
     else i.event &= ~HAS_ERROR;
   }
   if (type >= EventType.SoftwareInterrupt) F.ENTRY_LENGTH.write(i.length & 15);
+  let blocking = v.blocking;
+  if (type == EventType.HardwareException) {
+    F.GUEST_RFLAGS.write(v.rflags);
+    // A delivery ends this blocking (27.7.1, Interruptibility State), which an entry with TF allows only while a single
+    // step is pending (27.3.1.5): not after the #DB of one.
+    blocking &= ~(Blocking.Sti | Blocking.MovSs);
+  }
   // An NMI that is delivered again: its first delivery has blocked NMIs already (27.3.1.5).
-  if (type == EventType.Nmi && v.blocking & Blocking.Nmi)
-    F.GUEST_INTERRUPTIBILITY.write(v.blocking & ~Blocking.Nmi);
+  if (type == EventType.Nmi) blocking &= ~Blocking.Nmi;
+  if (blocking != v.blocking) F.GUEST_INTERRUPTIBILITY.write(blocking);
+  v.blocking = blocking;
   F.ENTRY_INTERRUPTION.write(i.event);
 }
 
-/** Turns window exits on and off: `wanted` has Attention.Nmi and Attention.Interrupt. */
+/**
+ * Turns window exits on and off: `wanted` has Attention.Nmi and Attention.Interrupt. Where STI blocks, the one for NMIs may
+ * open at once (26.2, Other Causes of VM Exits), and again and again; the one for interrupts opens after an instruction.
+ */
 export function setWindows(v: Vcpu, wanted: u32): void {
+  if (v.blocking & Blocking.Sti && wanted & Attention.Nmi) wanted = Attention.Interrupt;
   const change = wanted ^ v.windows;
   if (change & Attention.Interrupt) interruptWindow((wanted & Attention.Interrupt) != 0);
   if (change & Attention.Nmi) nmiWindow((wanted & Attention.Nmi) != 0);

@@ -5,12 +5,15 @@
 import { Exit } from "../abi/exit";
 import { bit, bits } from "../lib/bits";
 import { dr6, setCr2, setDr6 } from "../machine/registers";
+import { EventType } from "../vcpu/event";
 import { guestClock } from "../vcpu/msr";
+import { Seg } from "../vcpu/system";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
-import { Rflags } from "../x86/cr";
+import { Efer, Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
-import { loadControls, loadCpl, loadSystem } from "./system";
+import { PENDING_BS } from "./event";
+import { loadControls, loadPdptes, loadRights, loadSystem } from "./system";
 
 /** Basic exit reasons. */
 export namespace Reason {
@@ -46,15 +49,16 @@ export namespace Reason {
   export const VMFUNC: u32 = 59;
   export const ENCLS: u32 = 60;
   export const ENCLV: u32 = 70;
+  export const SEAMCALL: u32 = 76;
+  export const TDCALL: u32 = 77;
 }
 
 const ENTRY_FAILURE: u32 = 0x80000000;
 const VALID: u32 = 0x80000000;
 const HAS_ERROR: u32 = 1 << 11;
-/** Pending debug exceptions: a single step is due (25.4.2). */
-const PENDING_BS: u64 = 1 << 14;
-/** DR6: B0 to B3, BD, BS, RTM as a debug exception sets them; DR7: general detect. */
-const DR6_CAUSES: u64 = 0xe00f;
+/** DR6: B0 to B3, and with BD and BS all that an exit's qualification says of it; DR7: general detect. */
+const DR6_BREAKPOINTS: u64 = 0xf;
+const DR6_CAUSES: u64 = 0x600f;
 const DR7_GD: u64 = 1 << 13;
 
 /** What completing an instruction needs: its length, and the flags and blocking that its completion changes. */
@@ -96,6 +100,7 @@ export function loadStringPort(v: Vcpu, q: u32): void {
   loadSystem(v);
 }
 
+/** Bit 12, "IRET has unblocked NMIs", is not looked at: it faults, and they stay unblocked (SDM Vol. 3A 6.7.1). */
 function decodeException(v: Vcpu): u32 {
   const event = F.EXIT_INTERRUPTION.read();
   v.exitVector = event & 0xff;
@@ -103,19 +108,21 @@ function decodeException(v: Vcpu): u32 {
   v.exitQualification = F.QUALIFICATION.read();
   saveInterrupted(v);
   if (v.exitVector == Vector.DB) noteDebug(v.exitQualification);
-  if (bit(event, 12) && v.exitVector != Vector.DF) blockNmiAgain(v);
+  // INT1 is a trap, but its exit comes before it is complete (28.3.3, Saving RIP, RSP, RFLAGS, and SSP).
+  if (bits(event, 10, 8) == EventType.PrivilegedException) {
+    loadInstruction(v);
+    v.skip();
+  }
   return Exit.Exception;
 }
 
-/** A debug exception that exits has changed neither DR6 nor DR7 (28.1): what its delivery would have done. */
+/**
+ * A debug exception that exits has changed neither DR6 nor DR7 (28.1): what its delivery would have done. It clears no
+ * bit of DR6 but B0 to B3 (SDM Vol. 3B 18.2.3, Debug Status Register).
+ */
 function noteDebug(qualification: u64): void {
-  setDr6((dr6() & ~DR6_CAUSES) | (qualification & DR6_CAUSES));
+  setDr6((dr6() & ~DR6_BREAKPOINTS) | (qualification & DR6_CAUSES));
   F.GUEST_DR7.write(F.GUEST_DR7.read() & ~DR7_GD);
-}
-
-/** IRET unblocked NMIs and then faulted: they are blocked again (28.2.3). */
-function blockNmiAgain(v: Vcpu): void {
-  if (!(v.attention & Attention.Interrupted)) setBlocking(F.GUEST_INTERRUPTIBILITY.read() | Blocking.Nmi);
 }
 
 /** 28.2.1, table 28-7: qualification for EPT violations. */
@@ -129,7 +136,7 @@ function decodeMemory(v: Vcpu): u32 {
   if (!bit(q, 7)) v.access |= Access.Pdptes;
   else v.access |= bit(q, 8) ? Access.Known | Access.Linear : Access.Known;
   saveInterrupted(v);
-  if (bit(q, 12)) blockNmiAgain(v);
+  if (bit(q, 12) && !(v.attention & Attention.Interrupted)) v.dirty |= Dirty.Unblocked;
   return Exit.Memory;
 }
 
@@ -141,6 +148,9 @@ function setBlocking(value: u32): void {
 function decodeControlRegister(v: Vcpu): u32 {
   loadInstruction(v);
   loadControls(v);
+  loadPdptes(v);
+  loadRights(v, Seg.CS);
+  loadRights(v, Seg.TR);
   const q = <u32>F.QUALIFICATION.read();
   const type = (q >> 4) & 3;
   if (type > 1) return Exit.Unexpected;
@@ -148,7 +158,8 @@ function decodeControlRegister(v: Vcpu): u32 {
   v.crRead = type;
   v.crGpr = (q >> 8) & 15;
   if (v.crGpr == 4) v.rsp = F.GUEST_RSP.read();
-  v.crValue = v.gpr(v.crGpr);
+  // Outside of 64-bit mode the operand has 32 bits, whatever an earlier mode has left above them.
+  v.crValue = v.system.is64 ? v.gpr(v.crGpr) : <u32>v.gpr(v.crGpr);
   return Exit.ControlRegister;
 }
 
@@ -183,7 +194,7 @@ export function decode(v: Vcpu): u32 {
       return decodeException(v);
     case Reason.XSETBV:
       loadInstruction(v);
-      loadCpl(v);
+      loadRights(v, Seg.SS);
       return Exit.SetXcr;
     case Reason.INVD:
     case Reason.WBINVD:
@@ -207,6 +218,8 @@ export function decode(v: Vcpu): u32 {
     case Reason.VMFUNC:
     case Reason.ENCLS:
     case Reason.ENCLV:
+    case Reason.SEAMCALL:
+    case Reason.TDCALL:
       return Exit.Undefined;
     default:
       if (v.reason >= Reason.VMCALL && v.reason <= Reason.VMXON) return Exit.Undefined;
@@ -214,12 +227,29 @@ export function decode(v: Vcpu): u32 {
   }
 }
 
+/** A single step is due, with the breakpoints that MOV SS has held back. @noinline */
+function noteStep(): void {
+  F.GUEST_PENDING_DEBUG.write(F.GUEST_PENDING_DEBUG.read() | PENDING_BS);
+}
+
 /** The instruction is complete: the guest goes on at `rip`. */
 function step(rip: u64, rflags: u64, blocking: u32): void {
   const shadow = Blocking.Sti | Blocking.MovSs;
   F.GUEST_RIP.write(rip);
   if (blocking & shadow) setBlocking(blocking & ~shadow);
-  if (rflags & Rflags.TF) F.GUEST_PENDING_DEBUG.write(PENDING_BS);
+  if (rflags & Rflags.TF) noteStep();
+}
+
+/**
+ * EIP wraps behind an instruction that ends at 4 GiB. No exit pays for that: only when an entry fails for it (27.3.1.4) RIP
+ * is made what it should have been, and the entry is made again, for which nothing else has changed (27.8). False: it
+ * failed for another reason.
+ */
+export function wrapEip(v: Vcpu): bool {
+  const long = F.GUEST_EFER.read() & Efer.LMA && bit(F.GUEST_CS_RIGHTS.read(), 13);
+  if (v.reason != (ENTRY_FAILURE | Reason.INVALID_GUEST_STATE) || v.rip >> 32 == 0 || long) return false;
+  F.GUEST_RIP.write(<u32>v.rip);
+  return true;
 }
 
 /** The exiting instruction at `rip` is complete, and nothing but its end has been looked at. */
@@ -237,6 +267,10 @@ export function complete(v: Vcpu): void {
     if (v.dirty & Dirty.Efer) F.GUEST_EFER.write(v.system.efer);
     if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(guestClock.offset);
     if (v.dirty & Dirty.Cr2) setCr2(v.cr2);
+    // NMIs stay unblocked if IRET faults (SDM Vol. 3A 6.7.1, Handling Multiple NMIs).
+    if (v.dirty & Dirty.Unblocked && !(v.attention & Attention.Exception)) {
+      setBlocking(F.GUEST_INTERRUPTIBILITY.read() | Blocking.Nmi);
+    }
     if (v.dirty & Dirty.Registers) {
       F.GUEST_RSP.write(v.rsp);
       F.GUEST_RFLAGS.write(v.rflags);

@@ -29,9 +29,20 @@ export function loadControls(v: Vcpu): void {
   s.efer = F.GUEST_EFER.read();
 }
 
-/** Reads what v.system.cpl needs. */
-export function loadCpl(v: Vcpu): void {
-  v.system.segment(Seg.SS).rights = F.GUEST_SS_RIGHTS.read();
+/** Reads a segment's access rights: those of SS say the CPL, those of CS the mode. */
+export function loadRights(v: Vcpu, n: u32): void {
+  v.system.segment(n).rights = at32(F.GUEST_ES_RIGHTS, n).read();
+}
+
+/** Reads the PDPTEs where there are any. Needs what loadControls() reads. */
+export function loadPdptes(v: Vcpu): void {
+  const s = v.system;
+  if (s.usesPdptes) for (let n: u32 = 0; n < 4; n++) s.setPdpte(n, at64(F.GUEST_PDPTE0, n).read());
+}
+
+export function storePdptes(v: Vcpu): void {
+  const s = v.system;
+  if (s.usesPdptes) for (let n: u32 = 0; n < 4; n++) at64(F.GUEST_PDPTE0, n).write(s.pdpte(n));
 }
 
 /** Reads all of v.system, and RSP: for exits whose instruction has to be looked at. */
@@ -51,7 +62,7 @@ export function loadSystem(v: Vcpu): void {
   s.gdtrLimit = F.GUEST_GDTR_LIMIT.read();
   s.idtrBase = F.GUEST_IDTR_BASE.read();
   s.idtrLimit = F.GUEST_IDTR_LIMIT.read();
-  if (s.usesPdptes) for (let n: u32 = 0; n < 4; n++) s.setPdpte(n, at64(F.GUEST_PDPTE0, n).read());
+  loadPdptes(v);
   v.rsp = F.GUEST_RSP.read();
 }
 

@@ -1,7 +1,14 @@
-import { expect, test } from "vitest";
-import { Next } from "./fake/exit.ts";
+/** Interrupts: when they are delivered, when they wait, and what HLT waits for (SDM Vol. 3A 6.8.1; Vol. 2A, HLT). */
+import { describe, expect, test } from "vitest";
+import { Gpr, Next } from "./fake/exit.ts";
 import { startGuest } from "./fake/guest.ts";
+import { abi } from "./fake/layout.ts";
 import { Field } from "./fake/vtx.ts";
+
+const IF = 0x202n;
+const STI = 1n;
+const MOV_SS = 2n;
+const UART_INTERRUPT = { vector: 0x24, type: 0 };
 
 /** Initialises both 8259s with vectors from 20h on, all inputs unmasked. */
 function setUpPics(cpu: ReturnType<typeof startGuest>["cpu"]): void {
@@ -53,11 +60,101 @@ test("An interrupt waits for the window when the guest has interrupts off", () =
   expect(cpu.interruptWindow).toBe(false);
 });
 
+/** A guest whose UART asks for interrupt 4 while it has interrupts off. */
+function guestWithInterrupt() {
+  const guest = startGuest();
+  setUpPics(guest.cpu);
+  guest.cpu.interruptsOn = false;
+  guest.cpu.out(0x3fc, 8);
+  guest.cpu.out(0x3f9, 2);
+  return guest;
+}
+
+test("A window that is not needed any more is dropped when it opens", () => {
+  const { cpu } = guestWithInterrupt();
+  expect(cpu.interruptWindow).toBe(true);
+  cpu.out(0x21, 0xff); // masked
+  expect(cpu.exit(7, { GUEST_RFLAGS: IF })).toBe(Next.Resume);
+  expect(cpu.injecting).toBe(false);
+  expect(cpu.interruptWindow).toBe(false);
+});
+
+test("An interrupt whose reason goes away before it is delivered does not come", () => {
+  const { cpu } = guestWithInterrupt();
+  cpu.out(0x3f9, 0);
+  cpu.exit(7, { GUEST_RFLAGS: IF });
+  expect(cpu.injecting).toBe(false);
+});
+
+test.each([
+  ["STI", STI],
+  ["MOV SS", MOV_SS],
+])("An interrupt waits where %s blocks, and is asked for as soon as it does not", (_, blocking) => {
+  const { machine, cpu } = guestWithInterrupt();
+  cpu.set(Field.GUEST_RFLAGS, IF);
+  machine.setGpr(Gpr.rax, cpu.get(Field.GUEST_CR0) | 0x40000000n);
+  // MOV to CR0 is to be executed again: nothing is complete, and blocking goes on.
+  cpu.exit(28, { EXIT_LENGTH: 3, QUALIFICATION: 0, INTERRUPTIBILITY: blocking });
+  expect(cpu.get(Field.INTERRUPTIBILITY)).toBe(blocking);
+  expect(cpu.injecting).toBe(false);
+  expect(cpu.interruptWindow).toBe(true);
+  cpu.exit(7, { INTERRUPTIBILITY: 0 });
+  expect(cpu.problems).toEqual([]);
+  expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+  expect(cpu.interruptWindow).toBe(false);
+});
+
+test("An instruction that completes behind STI lets the interrupt in", () => {
+  const { cpu } = guestWithInterrupt();
+  cpu.exit(10, { EXIT_LENGTH: 2, GUEST_RFLAGS: IF, INTERRUPTIBILITY: STI });
+  expect(cpu.problems).toEqual([]);
+  expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+});
+
 test("HLT with interrupts off ends the VM by name", () => {
   const { machine, cpu } = startGuest();
   cpu.interruptsOn = false;
+  const rip = cpu.rip;
   expect(cpu.hlt()).toBe(Next.Stop);
-  expect(machine.stop.reason).toBe(4);
+  expect(machine.stop).toEqual({ reason: abi("STOPREASON_HALTED_FOREVER"), detail: rip + 1n });
+});
+
+describe("HLT", () => {
+  test("with an interrupt that is there already does not wait, and the handler returns behind it", () => {
+    const { cpu } = guestWithInterrupt();
+    const rip = cpu.rip;
+    cpu.interruptsOn = true;
+    expect(cpu.hlt()).toBe(Next.Resume);
+    expect(cpu.problems).toEqual([]);
+    expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+    expect(cpu.rip).toBe(rip + 1n);
+  });
+
+  test("waits as long as nothing is due, and is woken by input", () => {
+    const { machine, cpu } = startGuest();
+    setUpPics(cpu);
+    cpu.out(0x3fc, 8);
+    cpu.out(0x3f9, 1); // received data
+    cpu.interruptsOn = true;
+    expect(cpu.hlt()).toBe(Next.Yield);
+    expect(machine.request).toBe(abi("REQUEST_HALT"));
+    expect(machine.wake).toBe(0xffffffffffffffffn);
+    expect(machine.enter()).toBe(Next.Yield);
+    machine.giveInput("x");
+    expect(machine.enter()).toBe(Next.Resume);
+    expect(cpu.problems).toEqual([]);
+    expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+    // Woken is woken.
+    expect(machine.enter()).toBe(Next.Resume);
+  });
+
+  test("is not woken by an interrupt that is masked", () => {
+    const { machine, cpu } = guestWithInterrupt();
+    cpu.out(0x21, 0xff);
+    cpu.interruptsOn = true;
+    expect(cpu.hlt()).toBe(Next.Yield);
+    expect(machine.enter()).toBe(Next.Yield);
+  });
 });
 
 test("HLT waits for the timer that the guest has set", () => {

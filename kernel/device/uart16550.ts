@@ -197,7 +197,21 @@ function send(byte: u32): void {
   if (byte == LINE_FEED || left <= CONSOLE_OUT_SIZE / 2) uart.signals |= Signal.Drain;
 }
 
+function lineStatus(): u32 {
+  let status: u32 = received() > 0 ? LSR_DATA : 0;
+  if (canSend()) status |= LSR_EMPTY;
+  else uart.signals |= Signal.Drain;
+  if (uart.overrun) {
+    status |= LSR_OVERRUN;
+    uart.overrun = 0;
+    uart.signals |= Signal.Line;
+  }
+  return status;
+}
+
 export function readUart(offset: u32): u32 {
+  // What guests poll goes first.
+  if (offset == Reg.LSR) return lineStatus();
   switch (offset) {
     case Reg.RBR_THR:
       return uart.lcr & LCR_DLAB ? uart.divisor & 255 : receive();
@@ -215,17 +229,6 @@ export function readUart(offset: u32): u32 {
       return uart.lcr;
     case Reg.MCR:
       return uart.mcr;
-    case Reg.LSR: {
-      let status: u32 = received() > 0 ? LSR_DATA : 0;
-      if (canSend()) status |= LSR_EMPTY;
-      else uart.signals |= Signal.Drain;
-      if (uart.overrun) {
-        status |= LSR_OVERRUN;
-        uart.overrun = 0;
-        uart.signals |= Signal.Line;
-      }
-      return status;
-    }
     case Reg.MSR: {
       const status = uart.modem | uart.modemChanges;
       if (uart.modemChanges) {

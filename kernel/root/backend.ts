@@ -97,12 +97,16 @@ export function createVcpu(
   return true;
 }
 
+/** Makes the vCPU's control structure the one that VMREAD, VMWRITE and entries are about. */
+function select(context: VcpuContext): void {
+  if (backend.current == context.vmcb) return;
+  assert(machine.load(context.vmcb), "VMPTRLD refused a VMCS of ours");
+  backend.current = context.vmcb;
+}
+
 /** Runs the vCPU until root is wanted; returns a Leave. */
 export function run(context: VcpuContext): u32 {
-  if (backend.current != context.vmcb) {
-    assert(machine.load(context.vmcb), "VMPTRLD refused a VMCS of ours");
-    backend.current = context.vmcb;
-  }
+  select(context);
   return machine.runVcpu(changetype<usize>(context));
 }
 
@@ -112,8 +116,9 @@ export function destroyVcpu(context: VcpuContext): void {
   if (backend.current == context.vmcb) backend.current = 0;
 }
 
-/** Reads the registers of the vCPU that ran last. */
-export function readGuest(out: GuestSummary): void {
+/** Reads the vCPU's registers. */
+export function readGuest(context: VcpuContext, out: GuestSummary): void {
+  select(context);
   vmx.readGuest(out);
 }
 

@@ -23,10 +23,10 @@ class Settings {
   uart: u32;
 }
 
-const CAPACITY: u32 = 320;
+const CAPACITY: u32 = 512;
 const line = changetype<Text>(memory.data(16));
 const muted = changetype<Text>(memory.data(16));
-const buffer = memory.data(320);
+const buffer = memory.data(512);
 export const settings = changetype<Settings>(memory.data(8));
 
 function begin(level: u32): Text {

@@ -27,7 +27,7 @@ class Options {
   reboot: u32;
   /** Whether memory is cleared before its first use by a VM. */
   bootScrub: u32;
-  /** Longest CPU time of a VM in milliseconds, 0 for no limit. */
+  /** Longest time of a VM in milliseconds, its own and that in which no VM can run; 0 for no limit. */
   limit: u32;
   /** Scheduling slice and watchdog in milliseconds. */
   slice: u32;

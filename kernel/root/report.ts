@@ -156,7 +156,7 @@ export function reportTrap(v: Vm | null, r: CrashRecord): void {
 /** The guest's registers and its last exits. */
 export function reportVcpu(v: Vm): void {
   phys.read(v.linear(VCPU_AREA), changetype<usize>(guest), offsetof<RunArea>());
-  backend.readGuest(state);
+  backend.readGuest(v.context, state);
   guest.rsp = state.rsp;
   say(error().str("  guest registers:"));
   registers(guest, state.rip, state.rflags);

@@ -218,16 +218,27 @@ function runOnce(v: Vm): void {
     default:
       end(v, StopReason.None, left);
   }
-  if (v.alive && options.limit != 0 && v.spentBefore + v.spent > ticks(options.limit))
+  limit(v);
+}
+
+/** Ends a VM whose time is up. */
+function limit(v: Vm): void {
+  if (v.alive && options.limit != 0 && v.spentBefore + v.spent + v.waited > ticks(options.limit))
     end(v, StopReason.TimeLimit, 0);
 }
 
 /** Halts until an interrupt, or until the first VM wants to run again. */
 function idle(): void {
-  let wake = ~(<u64>0);
+  const before = tsc();
+  let wake = before + ticks(options.limit != 0 ? min<u32>(options.limit, 1000) : 1000);
   for (let i: u32 = 0; i < table.count; i++) if (vm(i).state == State.Halted) wake = min(wake, vm(i).wake);
-  cpu.armTimer(min(wake, tsc() + ticks(1000)));
+  cpu.armTimer(wake);
   cpu.waitForInterrupt();
+  const waited = tsc() - before;
+  for (let i: u32 = 0; i < table.count; i++) {
+    vm(i).waited += waited;
+    limit(vm(i));
+  }
 }
 
 /** Wakes who has waited long enough; whether any VM is alive, and whether one can run. */

@@ -66,6 +66,8 @@ export class Vm {
   spent: u64;
   /** TSC ticks spent before it was last started again. */
   spentBefore: u64;
+  /** TSC ticks that it has waited while no VM could run. */
+  waited: u64;
   /** Bytes of the hypervisor's memory: the home and the translation tables. */
   overhead: u64;
   /** Times that the vCPU came back to root, and how many of them for a host interrupt. */

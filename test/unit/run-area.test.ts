@@ -132,7 +132,7 @@ describe("Hostile monitors", () => {
     // A return makes root move a ring's contents at most, where each byte may get a prefix, and print a report.
     expect(host.serial[0].length).toBeLessThan((returns() + 10) * (8 * abi("CONSOLE_OUT_SIZE") + 40 * 330));
     for (const line of host.serial[0].split("\n"))
-      if (line.startsWith("(tv)")) expect(line.length).toBeLessThan(330);
+      if (line.startsWith("(tv)")) expect(line.length).toBeLessThan(520);
   });
 });
 

@@ -164,6 +164,12 @@ describe("A VM that ends does so alone, with a report", () => {
     othersWentOn(log);
   });
 
+  test("when it has waited for vmlimit= with nothing to wake it", () => {
+    const { line, log } = boot((vcpu) => vcpu.haltUntil(), { commandLine: "vmlimit=95" });
+    expect(line).toBe("vm1: ended: time limit");
+    othersWentOn(log);
+  });
+
   test("when its lives together have used up the CPU time of vmlimit=", () => {
     const { log } = boot((vcpu) => (vcpu.runs < 2 ? vcpu.useSlice() : vcpu.stop("RESET")), {
       commandLine: "vmlimit=95",

@@ -6,6 +6,7 @@ export enum RootField {
   VPID = 0,
   EPT_POINTER = 0x201a,
   SECONDARY_CONTROLS = 0x401e,
+  EXIT_REASON = 0x4402,
   HOST_CR3 = 0x6c02,
   HOST_RSP = 0x6c14,
   GUEST_CR0 = 0x6800,

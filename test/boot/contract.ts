@@ -53,8 +53,8 @@ export function contract(args: string[]): void {
 
   test("SIGINT ends a boot that is not attached to a terminal", async () => {
     const child = spawn(bootScript, [...args, "--until", "never"]);
-    await new Promise<void>((resolve) => child.stdout.once("data", () => resolve()));
-    child.kill("SIGINT");
-    expect(await new Promise((resolve) => child.once("exit", (_, signal) => resolve(signal)))).toBe("SIGINT");
+    const ended = new Promise((resolve) => child.once("exit", (status, signal) => resolve(signal ?? status)));
+    child.stdout.once("data", () => child.kill("SIGINT"));
+    expect(await ended).toBe("SIGINT");
   });
 }

@@ -62,11 +62,11 @@ test("A kernel that cannot be booted ends its VM by name, and the others run", a
 });
 
 test.each([
-  ["kernel memory=3M", "vm0: memory=3M: expected a multiple of 2M"],
-  ["kernel memory=much", "vm0: memory=much: expected a multiple of 2M"],
-  ["kernel mem=4M", "vm0: mem=4M: not known"],
+  ["kernel memory=3M", "module 0: memory=3M: expected a multiple of 2M"],
+  ["kernel memory=much", "module 0: memory=much: expected a multiple of 2M"],
+  ["kernel mem=4M", "module 0: mem=4M: expected memory=SIZE, or -- and the guest's command line"],
   ["ramdisk", "module 0: ramdisk: expected kernel, initrd or lines"],
-  ["initrd", "module 0: initrd: expected kernel, initrd or lines"],
+  ["initrd", "module 0: initrd: expected after a kernel"],
 ])("A module whose string makes no sense is refused by name: %s", async (text, refusal) => {
   const { log } = await bootImage({ modules: [{ file: assembleGuest("hello"), text }] });
   expect(log).toContain(`refused: ${refusal}`);

@@ -18,7 +18,7 @@ test("The hypervisor gets its consoles, the user's options, and the guest as mod
   );
   expect(boot).toMatchObject({
     kind: "typevisor",
-    hypervisor: { text: "console=com2,115200 vmconsole=com1,115200 reboot=no loglvl=all" },
+    hypervisor: { text: "console=com2,115200 vmconsole=com1 reboot=no loglvl=all" },
   });
   expect(boot.kind === "typevisor" && boot.modules.slice(0, 2)).toEqual([
     { path: "/boot/kernel0", text: "kernel memory=1024M -- console=ttyS0,115200 a=$b" },

@@ -39,9 +39,7 @@ function planTypevisor(request: Request, guest: Guest): ImagePlan {
   if (existsSync(lineTable)) add("/boot/typevisor.lines", lineTable, "lines");
   // An emulated machine has a port for each; one of the user's own has COM1, or a screen alone.
   const consoles =
-    request.iso === undefined
-      ? "console=com2,115200 vmconsole=com1,115200"
-      : "console=com1,115200 console=vga";
+    request.iso === undefined ? "console=com2,115200 vmconsole=com1" : "console=com1,115200 console=vga";
   const reboot = request.reboot ? "yes" : "no";
   const text = `${consoles} reboot=${reboot} ${request.hypervisorOptions}`.trim();
   return { boot: { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text }, modules }, files };

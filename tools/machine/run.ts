@@ -35,7 +35,7 @@ const command = new Command("tools/machine/run.ts")
   )
   .option("--elf <file>", "the multiboot2 ELF to boot", "build/typevisor.elf")
   .option("--image <file>", "boot this ISO image instead")
-  .option("--options <text>", "the ELF's command line", "console=com2,115200 vmconsole=com1,115200")
+  .option("--options <text>", "the ELF's command line", "console=com2,115200 vmconsole=com1")
   .option(
     "--module <file:text>",
     "a module and its command line; repeat for more",

@@ -12,10 +12,18 @@ const noise = /: Unknown register 0x|^lt_dlhandle|^loaded plugin/;
 /** The registers, which it prints before a panic and again after it. */
 const registers = /^(\| |[CS]S\.mode|EFER  |CPU is in)/;
 
+/** Another Bochs, started at the same moment, has been quicker to listen on the port that both had bound. */
+const displayFailed = /RFB could not bind any port/;
+
+/** The BIOS is well on its way, and has not given the disk to the boot loader yet: the display has its port. */
+const underWay = /^IDE time out|^Booting from/;
+
 export class BochsLog {
   /** The time of the last line, in instructions. */
   ticks = 0n;
   poweredOff = false;
+  /** Whether the display found a port to listen on; undefined until that is known. */
+  displayed: boolean | undefined;
   private resets = 0;
   private panic: string | undefined;
   private last: string[] = [];
@@ -28,6 +36,8 @@ export class BochsLog {
     const message = text ?? line;
     if (message === "" || noise.test(message)) return undefined;
     this.poweredOff ||= powerOff.test(message);
+    if (underWay.test(message)) this.displayed ??= true;
+    if (displayFailed.test(message)) this.displayed = false;
     if (severity === "p") {
       this.panic ??= `${device!.trim()}: ${message.replace(">>PANIC<< ", "")}`.replace(/^: /, "");
       this.state = [];

@@ -13,9 +13,20 @@ import type { Machine, MachineEnd, MachineOptions } from "./machine.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { dumpVgaText, vgaText } from "./vga-text.ts";
 
+/** How often to try: each time another Bochs must start in the very same moment. */
+const attempts = 10;
+
 export async function startBochs(options: MachineOptions): Promise<Machine> {
   if (options.firmware === "uefi") throw new Refusal("Bochs has no UEFI firmware: use a QEMU machine");
   if (options.cpu !== undefined) await checkModel(options.cpu);
+  for (let attempt = 1; ; attempt++) {
+    const machine = await launch(options);
+    if ((await machine.displayed) || attempt === attempts) return machine;
+    await machine.stop();
+  }
+}
+
+async function launch(options: MachineOptions): Promise<Bochs> {
   const directory = new RunDirectory("bochs");
   const serial = await listenSerial(directory, "tcp");
   const config = bochsConfig({ ...options, image: resolve(options.image) }, [
@@ -33,6 +44,8 @@ export async function startBochs(options: MachineOptions): Promise<Machine> {
 }
 
 class Bochs extends Emulator {
+  /** False if it ended because its display found no port; it may be started again then. */
+  readonly displayed: Promise<boolean>;
   private readonly debugger: BochsDebugger;
   private readonly log = new BochsLog();
 
@@ -45,8 +58,12 @@ class Bochs extends Emulator {
   ) {
     super("bochs", directory, child, serial, noReboot);
     this.debugger = new BochsDebugger(child, commands);
-    createInterface(child.stderr).on("line", (line) => {
-      if (this.log.add(line) === "reset") this.resetHappened();
+    this.displayed = new Promise((resolve) => {
+      createInterface(child.stderr).on("line", (line) => {
+        if (this.log.add(line) === "reset") this.resetHappened();
+        if (this.log.displayed === true) resolve(true);
+      });
+      void this.ended.then(() => resolve(this.log.displayed !== false));
     });
   }
 
@@ -65,6 +82,8 @@ class Bochs extends Emulator {
 
   protected async explainEnd(status: string): Promise<MachineEnd> {
     const { ticks } = this.log;
+    if (this.log.displayed === false)
+      return { cause: "stopped", detail: "Bochs' display found no port to listen on", ticks };
     if (this.log.poweredOff) return { cause: "powered off", detail: "powered off", ticks };
     return { cause: "failed", detail: `Bochs ended (${status}): ${this.log.reason()}`, ticks };
   }

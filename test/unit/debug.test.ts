@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { CodeGuest, UNCLAIMED } from "./fake/code.ts";
 import { Gpr, Next } from "./fake/exit.ts";
 import { startGuest } from "./fake/guest.ts";
+import { raiseUart } from "./fake/interrupts.ts";
 import { Random, effort } from "./fake/pc.ts";
 import { Field, type FakeVtx } from "./fake/vtx.ts";
 
@@ -27,21 +28,6 @@ function debugException(
 /** Adds flags to the usual ones: reserved bit 1. */
 function setFlags(cpu: FakeVtx, flags: bigint): void {
   cpu.set(Field.GUEST_RFLAGS, 2n | flags);
-}
-
-/** The UART's interrupt, number 4, is asked for while the guest has interrupts off. */
-function raiseUart(cpu: FakeVtx): void {
-  cpu.interruptsOn = false;
-  for (const [port, value] of [
-    [0x20, 0x11],
-    [0x21, 0x20],
-    [0x21, 4],
-    [0x21, 1],
-    [0x21, 0],
-  ] as const)
-    cpu.out(port, value);
-  cpu.out(0x3fc, 8);
-  cpu.out(0x3f9, 2);
 }
 
 describe("A debug exception", () => {

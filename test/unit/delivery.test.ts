@@ -5,6 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { CodeGuest, UNCLAIMED } from "./fake/code.ts";
 import { Next } from "./fake/exit.ts";
+import { raiseUart } from "./fake/interrupts.ts";
 import { abi } from "./fake/layout.ts";
 import { P, RW } from "./fake/paging.ts";
 import { Field, type Injected, type Violation } from "./fake/vtx.ts";
@@ -117,7 +118,8 @@ describe("An event whose delivery was interrupted is delivered again", () => {
 
   test("before an interrupt that has come meanwhile, which waits for its window", () => {
     const guest = guestOf();
-    raiseUart(guest);
+    raiseUart(guest.cpu);
+    guest.cpu.interruptsOn = true;
     interrupt(guest, INTERRUPT);
     expect(guest.cpu.takeInjected()).toEqual(INTERRUPT);
     expect(guest.cpu.interruptWindow).toBe(true);
@@ -134,22 +136,6 @@ describe("An event whose delivery was interrupted is delivered again", () => {
     expect(guest.cpu.takeInjected()).toEqual({ type: Type.Exception, vector: 6 });
   });
 });
-
-/** The UART's interrupt, number 4, is asked for while the guest has interrupts off. */
-function raiseUart({ cpu }: CodeGuest): void {
-  cpu.interruptsOn = false;
-  for (const [port, value] of [
-    [0x20, 0x11],
-    [0x21, 0x20],
-    [0x21, 4],
-    [0x21, 1],
-    [0x21, 0],
-  ] as const)
-    cpu.out(port, value);
-  cpu.out(0x3fc, 8);
-  cpu.out(0x3f9, 2);
-  cpu.interruptsOn = true;
-}
 
 /** SDM Vol. 3A tables 6-4 and 6-5. */
 const classOf = (vector: number) =>
@@ -218,7 +204,8 @@ describe("An interrupt whose delivery ended in an exception", () => {
   test("comes after the exception, once and without asking the interrupt controller again", () => {
     const guest = guestOf();
     const { cpu } = guest;
-    raiseUart(guest);
+    raiseUart(guest.cpu);
+    guest.cpu.interruptsOn = true;
     expect(pageFault(guest, INTERRUPT)).toBe(Next.Resume);
     expect(cpu.takeInjected()).toEqual(PF);
     expect(cpu.interruptWindow).toBe(true);
@@ -289,7 +276,8 @@ describe("An NMI whose delivery ended in an exception", () => {
 
   test("comes before an interrupt, whatever RFLAGS.IF", () => {
     const guest = waiting();
-    raiseUart(guest);
+    raiseUart(guest.cpu);
+    guest.cpu.interruptsOn = true;
     guest.cpu.exit(8, { INTERRUPTIBILITY: 0 });
     expect(guest.cpu.takeInjected()).toEqual(NMI);
     expect(guest.cpu.interruptWindow).toBe(true);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Gpr, Next } from "./fake/exit.ts";
 import { startGuest } from "./fake/guest.ts";
+import { setUpPics } from "./fake/interrupts.ts";
 import { abi } from "./fake/layout.ts";
 import { Field } from "./fake/vtx.ts";
 
@@ -9,23 +10,6 @@ const IF = 0x202n;
 const STI = 1n;
 const MOV_SS = 2n;
 const UART_INTERRUPT = { vector: 0x24, type: 0 };
-
-/** Initialises both 8259s with vectors from 20h on, all inputs unmasked. */
-function setUpPics(cpu: ReturnType<typeof startGuest>["cpu"]): void {
-  for (const [port, value] of [
-    [0x20, 0x11],
-    [0x21, 0x20],
-    [0x21, 4],
-    [0x21, 1],
-    [0x21, 0],
-    [0xa0, 0x11],
-    [0xa1, 0x28],
-    [0xa1, 2],
-    [0xa1, 1],
-    [0xa1, 0],
-  ] as const)
-    cpu.out(port, value);
-}
 
 test("An interrupt that was chosen and not yet entered with is not replaced by another", () => {
   const { machine, cpu } = startGuest({ tscHz: 1_193_182_000n });

@@ -2,16 +2,8 @@ import { describe, expect, test } from "vitest";
 import { Next } from "./fake/exit.ts";
 import { abi } from "./fake/layout.ts";
 import { effort, Pc, Random } from "./fake/pc.ts";
+import { DATA, IER, IIR, FCR, LCR, MCR, LSR, MSR, VECTOR } from "./fake/uartports.ts";
 
-const DATA = 0x3f8;
-const IER = 0x3f9;
-const IIR = 0x3fa;
-const FCR = 0x3fa;
-const LCR = 0x3fb;
-const MCR = 0x3fc;
-const LSR = 0x3fd;
-const MSR = 0x3fe;
-const VECTOR = 0x24;
 const FIFO = 16;
 const OUT_SIZE = abi("CONSOLE_OUT_SIZE");
 const IN_SIZE = abi("CONSOLE_IN_SIZE");

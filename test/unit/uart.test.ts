@@ -2,17 +2,8 @@ import { describe, expect, test } from "vitest";
 import { Next } from "./fake/exit.ts";
 import { Model16550 } from "./fake/model16550.ts";
 import { effort, Pc, Random } from "./fake/pc.ts";
+import { DATA, IER, IIR, FCR, LCR, MCR, LSR, MSR, SCR, VECTOR } from "./fake/uartports.ts";
 
-/** Registers of the first UART of a PC. */
-const DATA = 0x3f8;
-const IER = 0x3f9;
-const IIR = 0x3fa;
-const FCR = 0x3fa;
-const LCR = 0x3fb;
-const MCR = 0x3fc;
-const LSR = 0x3fd;
-const MSR = 0x3fe;
-const SCR = 0x3ff;
 /** PC16550D table IV. */
 const NONE = 1;
 const LINE = 6;
@@ -22,7 +13,6 @@ const EMPTY = 2;
 const MODEM = 0;
 const LOOP = 0x10;
 const OUT2 = 8;
-const VECTOR = 0x24;
 
 /** A PC whose interrupts other than the UART's are masked. */
 class Serial extends Pc {

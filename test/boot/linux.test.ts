@@ -47,9 +47,10 @@ test
   async (cpu) => {
     const { status, stdout } = await boot(
       [...bochs, "--cpu", cpu, "--append", quick],
-      "dmesg | grep -i -e warn -e bug:\npoweroff\n",
+      "dmesg | grep -e WARNING: -e BUG:\npoweroff\n",
     );
     expect(status).toBe(0);
-    expect(stdout).not.toMatch(/WARNING|BUG:/);
+    // What Linux says of RETBleed on a Skylake is about that CPU.
+    expect(stdout).not.toMatch(/WARNING: CPU|BUG:/);
   },
 );

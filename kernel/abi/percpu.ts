@@ -37,15 +37,17 @@ export class PerCpu {
   armed: u64;
   /** TSC ticks after which the watchdog looks again. */
   watchdog: u64;
-  /** Physical address of the current VMCS or VMCB, and of the host's VMCB (AMD). */
+  /** Physical address of the current VMCS or VMCB, and where the monitor has the latter. */
   vmcb: u64;
-  hostVmcb: u64;
+  control: u64;
   /** LAPIC timer counts a TSC tick, as a 32.32 fixed-point number; 0 when the timer takes TSC deadlines. */
   timerScale: u64;
   x2apic: u32;
   /** VM-instruction error of a failed entry (SDM Vol. 3C 31.4, VM Instruction Error Numbers). */
   instructionError: u32;
   nmis: u32;
+  /** AMD-V: TLB_CONTROL that flushes the guest's translations and as little else as the CPU can. */
+  flush: u32;
 }
 
 /** Where in the block the CrashRecord starts. */

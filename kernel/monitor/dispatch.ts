@@ -29,6 +29,7 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
       return onHalt(v);
     case Exit.InterruptWindow:
     case Exit.NmiWindow:
+    case Exit.Refetched:
       return Next.Resume;
     case Exit.ReadMsr:
       return onReadMsr(v);
@@ -52,6 +53,8 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
       return onTaskSwitch(v);
     case Exit.Preempted:
       return onPreempted(v);
+    case Exit.Pause:
+      return onPause(v);
     case Exit.Refused:
       return onRefused(v);
     default:
@@ -62,6 +65,13 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
 /** Root decides who runs next. */
 function onPreempted(v: Vcpu): u32 {
   v.request = Request.Continue;
+  return Next.Yield;
+}
+
+/** The guest spins, on a lock whose owner may be waiting for the CPU: others first. */
+function onPause(v: Vcpu): u32 {
+  v.skip();
+  v.request = Request.Pass;
   return Next.Yield;
 }
 

@@ -151,8 +151,9 @@ export function start(magic: u32, bootInfo: u32): void {
   );
   interruptsOf(options.console);
   if (options.guestConsole != options.console) interruptsOf(options.guestConsole);
+  say(backend.describe(info()));
   say(info().str("PCI: bus mastering turned off in ").dec(clearBusMasters()).str(" functions"));
-  if (!backend.enable()) refuse(reason().str("VT-x: VMXON failed"));
+  if (!backend.enable()) refuse(reason().str(backend.name()).str(": cannot be turned on"));
   if (!readModules(reason())) refuse(why);
   say(debug().str("memory in use: ").size(frames.used));
   for (let i: u32 = 0; i < table.count; i++) {

@@ -41,3 +41,6 @@ export const IA32_FS_BASE: u32 = 0xc0000100;
 export const IA32_GS_BASE: u32 = 0xc0000101;
 export const IA32_KERNEL_GS_BASE: u32 = 0xc0000102;
 export const IA32_TSC_AUX: u32 = 0xc0000103;
+export const HWCR: u32 = 0xc0010015;
+export const VM_CR: u32 = 0xc0010114;
+export const VM_HSAVE_PA: u32 = 0xc0010117;

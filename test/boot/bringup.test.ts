@@ -48,7 +48,7 @@ const failures: [kind: number, cause: string][] = [
   [5, "its monitor trapped: stack overflow"],
   [6, "its monitor did not come back"],
   [7, "its monitor trapped: memory access out of bounds at 0x0"],
-  [8, "its monitor trapped: write of a VMCS field, or of bits in it, off the allow list"],
+  [8, "its monitor trapped: write of a control structure's field, or of bits in it, off the allow list"],
   [9, "its monitor trapped: memory access out of bounds at 0x17ffffffe"],
 ];
 

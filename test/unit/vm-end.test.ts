@@ -204,7 +204,7 @@ describe("A VM that ends does so alone, with a report", () => {
 
   test("and one that the CPU has no VMCS for, or that does not fit, does not keep others from starting", () => {
     const log = new FakeHost({ modules: kernels(2), lacksField: RootField.HOST_RSP }).boot();
-    expect(log).toContain("refused: vm0: the CPU refused its VMCS");
+    expect(log).toContain("refused: vm0: the CPU refused its control structure");
     expect(log.slice(-2)).toEqual(["done", "halts"]);
   });
 });

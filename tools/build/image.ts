@@ -1,6 +1,6 @@
 /** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
 import { taggedFunctions } from "./tags.mjs";
@@ -93,7 +93,8 @@ export class Builder {
       transform,
       this.path("tools/build/tags.mjs"),
     ];
-    if (!module.entry.startsWith("kernel/")) sources.push(this.path(module.entry));
+    if (!module.entry.startsWith("kernel/"))
+      sources.push(...filesBelow(dirname(this.path(module.entry)), ".ts"));
     const target = module.as ?? module.name;
     await step({
       inputs: sources,
@@ -159,7 +160,7 @@ export class Builder {
 
   private async assemble(source: string, object: string): Promise<void> {
     await step({
-      inputs: [source, this.path("boot/selectors.inc"), join(this.out, "abi/layout.inc")],
+      inputs: [source, ...filesBelow(this.path("boot"), ".inc"), join(this.out, "abi/layout.inc")],
       outputs: [object],
       run: async () => {
         await this.run("nasm", [

@@ -1,4 +1,4 @@
-/** One exit, one handler, whatever the vendor: but for I/O, which the vendor's own code has before. */
+/** One exit, one handler, whatever the vendor: but for I/O, MSRs and control registers, which the vendor's own code has before. */
 import { Exit } from "../abi/exit";
 import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
@@ -16,7 +16,6 @@ import {
   onUnexpected,
 } from "../vcpu/instruction";
 import { onMemory } from "../vcpu/emulate";
-import { onReadMsr, onWriteMsr } from "../vcpu/msr";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { nextEvent } from "./wiring";
@@ -31,10 +30,6 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
     case Exit.NmiWindow:
     case Exit.Refetched:
       return Next.Resume;
-    case Exit.ReadMsr:
-      return onReadMsr(v);
-    case Exit.WriteMsr:
-      return onWriteMsr(v);
     case Exit.Exception:
       return onException(v);
     case Exit.SetXcr:

@@ -9,6 +9,7 @@ import { inject, isInjecting, loadInterruptibility, saveInterrupted, setWindows 
 import { Io, complete, decode, loadStringPort, step } from "../svm/exit";
 import * as F from "../svm/field";
 import { nextRip } from "../svm/length";
+import { readMsr, writeMsr } from "../svm/msr";
 import { storeSystem } from "../svm/system";
 import { dispatch } from "./dispatch";
 import { readByte, writeByte } from "./platform";
@@ -82,12 +83,19 @@ function onIo(v: Vcpu): u32 {
   return resume(v);
 }
 
+/** What has to do with the vendor, and then what has not. */
+function handle(v: Vcpu, kind: u32): u32 {
+  if (kind == Exit.ReadMsr) return readMsr(v);
+  if (kind == Exit.WriteMsr) return writeMsr(v);
+  return kind == Exit.ControlRegister ? onControlRegister(v) : dispatch(v, kind);
+}
+
 /** @noinline */
 function onOther(v: Vcpu, code: u32): u32 {
   v.reason = code;
   const kind = decode(v);
   v.count(kind, code);
-  const next = kind == Exit.ControlRegister ? onControlRegister(v) : dispatch(v, kind);
+  const next = handle(v, kind);
   complete(v);
   return next == Next.Resume ? resume(v) : next;
 }

@@ -6,6 +6,7 @@ import { Exit } from "../abi/exit";
 import { onControlRegister } from "../vmx/cr";
 import { inject, isInjecting, loadInterruptibility, setWindows } from "../vmx/event";
 import { Io, Reason, complete, decode, loadStringPort, skip, wrapEip } from "../vmx/exit";
+import { readMsr, writeMsr } from "../vmx/msr";
 import { storeSystem } from "../vmx/system";
 import * as F from "../vmx/field";
 import { dispatch } from "./dispatch";
@@ -79,6 +80,8 @@ function onIo(v: Vcpu): u32 {
 }
 
 function handle(v: Vcpu, kind: u32): u32 {
+  if (kind == Exit.ReadMsr) return readMsr(v);
+  if (kind == Exit.WriteMsr) return writeMsr(v);
   if (kind == Exit.ControlRegister) return onControlRegister(v);
   return kind == Exit.Refused && wrapEip(v) ? Next.Resume : dispatch(v, kind);
 }

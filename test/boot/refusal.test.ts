@@ -7,7 +7,7 @@ import { assembleGuest, bootImage, guestFile } from "./harness.ts";
 vi.setConfig({ testTimeout: 600_000 });
 
 test.each([
-  ["p4_prescott_celeron_336", "VT-x: not offered by this CPU"],
+  ["p4_prescott_celeron_336", "neither VT-x nor AMD-V: not offered by this CPU"],
   ["core2_penryn_t9600", "EPT"],
   ["corei5_lynnfield_750", "unrestricted guest: not offered by this CPU"],
 ])("A %s is refused by the name of what it lacks", async (cpu, name) => {

@@ -311,6 +311,6 @@ describe("The CPU", () => {
   });
 
   test("that refuses VMXON ends the boot by name", () => {
-    expect(boot({ vmxonFails: true }).log.at(-2)).toBe("refused: VT-x: VMXON failed");
+    expect(boot({ vmxonFails: true }).log.at(-2)).toBe("refused: VT-x: cannot be turned on");
   });
 });

@@ -269,7 +269,13 @@ describe("The cost lines", () => {
     ...{ HALT: "hlt", MEMORY: "memory", EXCEPTION: "exception", INTERRUPT_WINDOW: "interrupt-window" },
     ...{ NMI_WINDOW: "nmi-window", SET_XCR: "xsetbv", CACHE_CONTROL: "wbinvd", READ_COUNTER: "rdpmc" },
     ...{ UNDEFINED: "undefined", TRIPLE_FAULT: "triple-fault", TASK_SWITCH: "task-switch" },
-    ...{ REFUSED: "entry-refused", UNEXPECTED: "other", PREEMPTED: "preempted" },
+    ...{
+      REFUSED: "entry-refused",
+      UNEXPECTED: "other",
+      PREEMPTED: "preempted",
+      PAUSE: "pause",
+      REFETCHED: "refetched",
+    },
   });
   const costs = (log: string[]) =>
     log.filter((l) => l.startsWith("vm1: cost: ")).map((l) => l.slice("vm1: cost: ".length));

@@ -316,6 +316,7 @@ export class FakeHost {
         segmentLength: () => 16,
         segmentAddress: () => 0x211000n,
       },
+      svm: { setFlush: () => {}, runVcpu: () => 0 },
       vmx: this.vtx.imports(),
     };
   }

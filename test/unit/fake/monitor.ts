@@ -127,7 +127,7 @@ export class FakeMonitor {
         tsc: () => this.tsc,
         deadline: (at: bigint) => void (this.deadline = BigInt.asUintN(64, at)),
       },
-      fpu: { setXcr0: (value: bigint) => void (this.xcr0 = value) },
+      fpu: { xcr0: () => this.xcr0, setXcr0: (value: bigint) => void (this.xcr0 = value) },
       registers: {
         dr6: () => this.dr6,
         setDr6: (value: bigint) => void (this.dr6 = value),

@@ -1,5 +1,6 @@
 /** Root's entry points: the boot, and faults in root itself. */
 import { banner } from "./version";
+import { STRIKES } from "../abi/percpu";
 import { VECTOR_DEVICE } from "../abi/vector";
 import { bit } from "../lib/bits";
 import { Text } from "../lib/text";
@@ -139,7 +140,11 @@ export function start(magic: u32, bootInfo: u32): void {
   if (!calibrate()) refuse(reason().str("time: neither the PM timer nor the PIT counts"));
   enableTimer(tscDeadline);
   wait.ticks = ticks(UART_WAIT);
-  cpu.configureTimer(tscDeadline ? 0 : (clock.apicHz << 32) / clock.tscHz, x2apic, ticks(options.watchdog));
+  cpu.configureTimer(
+    tscDeadline ? 0 : (clock.apicHz << 32) / clock.tscHz,
+    x2apic,
+    ticks(options.watchdog) / STRIKES,
+  );
   say(
     info()
       .str("memory ")

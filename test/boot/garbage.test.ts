@@ -18,7 +18,7 @@ describe.each(places)("On %s", (_name, place) => {
   test.each(Array.from({ length: boots }, (_, i) => first + i * perBoot))(
     `${perBoot} guests that execute garbage, from seed %d on, end themselves or run on`,
     async (seed) => {
-      const guests = Array.from({ length: perBoot }, (_, i) => garbageGuest(seed + i));
+      const guests = Array.from({ length: perBoot }, (_, i) => garbageGuest(seed + i, place.machine));
       const { log } = await bootImage({
         ...place,
         options: "vmlimit=100",

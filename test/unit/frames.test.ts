@@ -105,8 +105,8 @@ describe("Memory above 4 GiB", () => {
         [4n * GIB, 10n * GIB],
       ],
       modules: [kernel("memory=4098M")],
-      run: ({ host, vmcs, ...vcpu }) => {
-        const ept = host.vmcs.get(vmcs)!.get(RootField.EPT_POINTER)! & ~0xfffn;
+      run: ({ host, control, ...vcpu }) => {
+        const ept = host.vmcs.get(control)!.get(RootField.EPT_POINTER)! & ~0xfffn;
         for (const leaf of host.leaves(ept)) (pages[leaf.size.toString(16)] ??= []).push(leaf.address);
         const window = host.translate(vcpu.cr3, 0xffff8000_00000000n + 4n * GIB)!;
         expect(window.hpa).toBe(host.translate(ept, 4n * GIB)!.hpa);
@@ -127,7 +127,7 @@ describe("Memory above 4 GiB", () => {
       ram: [low, [MIB, 64n * MIB], [4n * GIB, 7n * GIB]],
       modules: [kernel("memory=1G")],
       run: (vcpu) => {
-        const ept = vcpu.host.vmcs.get(vcpu.vmcs)!.get(RootField.EPT_POINTER)! & ~0xfffn;
+        const ept = vcpu.host.vmcs.get(vcpu.control)!.get(RootField.EPT_POINTER)! & ~0xfffn;
         sizes = new Set([...vcpu.host.leaves(ept)].map((leaf) => leaf.size));
         return vcpu.stop("POWERED_OFF");
       },

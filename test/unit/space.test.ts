@@ -100,7 +100,7 @@ test("The guest's RAM is the same frames in its monitor's window and in its EPT"
   const host = new FakeHost({
     modules: [kernel, initrd],
     run: (vcpu) => {
-      const ept = vcpu.host.vmcs.get(vcpu.vmcs)!.get(0x201a)! & ~0xfffn;
+      const ept = vcpu.host.vmcs.get(vcpu.control)!.get(0x201a)! & ~0xfffn;
       const window = BigInt.asUintN(64, BigInt(abi("GUEST_WINDOW")));
       for (let gpa = 0n; gpa < 8n * mib; gpa += 2n * mib, compared++) {
         const nested = vcpu.host.translate(ept, gpa)!;

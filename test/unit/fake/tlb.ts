@@ -23,8 +23,7 @@ export class PageFault extends Error {}
 
 /** Invalidations that a test makes the CPU ignore, to see that they are needed. */
 export type Invalidation =
-  | ("MOV CR3" | "MOV CR4" | "INVEPT" | "INVVPID" | "VM entry and exit")
-  | "TLB_CONTROL";
+  ("MOV CR3" | "MOV CR4" | "INVEPT" | "INVVPID" | "VM entry and exit") | "TLB_CONTROL";
 
 interface Cached {
   leaf: Leaf;

@@ -52,6 +52,8 @@ export interface HostOptions extends Partial<PortOptions> {
   run?: (vcpu: RunningVcpu) => number;
   /** What the monitor returns without having entered its guest; `undefined` when it enters it. */
   monitor?: (vcpu: RunningVcpu) => number | undefined;
+  /** Whether the CPU refuses the guest's state, for no reason that it tells. */
+  refuses?: (vcpu: RunningVcpu) => boolean;
   multiboot?: 1 | 2;
   /** The loader's information: it may change it, write its own and return its magic number, or do both. */
   loader?: (info: BootInfo, host: FakeHost) => number | void;

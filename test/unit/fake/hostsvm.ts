@@ -26,10 +26,13 @@ const registers: Partial<Record<GuestRegister, number>> = {
 export class HostSvm extends HostExtension {
   /** TLB_CONTROL that monitors flush their guests' translations with. */
   flush = 0;
-  /** TLB_CONTROL of each VMRUN that flushed something, and the ASID that it ran with. */
-  readonly flushes: { control: number; asid: number }[] = [];
-  /** ASID of each VMRUN. */
-  readonly asids: number[] = [];
+  /** TLB_CONTROL of each VMRUN, and the ASID that it ran with. */
+  readonly entries: { control: number; asid: number }[] = [];
+  /** Those that flushed something. */
+  get flushes(): { control: number; asid: number }[] {
+    return this.entries.filter(({ control }) => control !== 0);
+  }
+
   /** What the CPU holds of VMCBs, by address: it may use it as long as the clean bits allow it. */
   private readonly held = new Map<bigint, Uint8Array>();
   /** Pages that root has filled with zeros each for itself, as it does with what becomes a VMCB. */
@@ -40,6 +43,12 @@ export class HostSvm extends HostExtension {
       setFlush: (control: number) => void (this.flush = control),
       runVcpu: (context: number) => this.run(context),
     };
+  }
+
+  /** vmcb_flush of kernel/machine/vmcb.h: TLB_CONTROL is never kept by the CPU, so no clean bit is about it. */
+  flushGuest(control: bigint): void {
+    const at = control + BigInt(Vmcb.TLB_CONTROL);
+    if (this.host.memory.load(at, 1) === 0n) this.host.memory.store(at, 1, BigInt(this.flush));
   }
 
   private get cpu() {
@@ -119,7 +128,7 @@ export class HostSvm extends HostExtension {
   }
 
   /** VMLOAD, VMRUN, the exit, VMSAVE, and what the stub then does. */
-  protected enter(vcpu: RunningVcpu): void {
+  protected enter(vcpu: RunningVcpu, refused: boolean): void {
     const { host } = this;
     const { control } = vcpu;
     if (host.cr[3] !== vcpu.cr3) throw new Error("VMRUN under another CR3 than the monitor's");
@@ -130,14 +139,16 @@ export class HostSvm extends HostExtension {
       asids: this.cpu.asids,
     });
     if (broken.length > 0) throw new Error(`VMRUN refuses what root has prepared: ${broken.join(", ")}`);
-    this.flushTlb(control);
-    this.asids.push(this.tag(control));
-    this.touchAsGuest(vcpu);
+    // A refused entry has flushed nothing: the manual does not say that it does.
+    if (!refused) {
+      this.flushTlb(control);
+      this.touchAsGuest(vcpu);
+    }
     for (const [offset, bytes] of vmloadState) {
       const saved = host.memory.get(control + PAGE + BigInt(offset), bytes);
       if (saved.some((byte) => byte !== 0xb5)) throw new Error("the host's saved state has changed");
     }
-    host.memory.store(control + BigInt(Vmcb.EXIT_CODE), 8, INTR);
+    host.memory.store(control + BigInt(Vmcb.EXIT_CODE), 8, refused ? INVALID : INTR);
     host.memory.store(control + BigInt(Vmcb.TLB_CONTROL), 1, 0n);
     host.memory.store(control + BigInt(Vmcb.CLEAN), 4, 0xffffffffn);
     this.held.set(control, host.memory.get(control, 4096).slice());
@@ -190,10 +201,9 @@ export class HostSvm extends HostExtension {
 
   private flushTlb(control: bigint): void {
     const how = Number(this.load(control, Vmcb.TLB_CONTROL, 1));
-    if (how === 0) return;
     const asid = this.tag(control);
-    this.flushes.push({ control: how, asid });
+    this.entries.push({ control: how, asid });
     if (how === 1) this.host.tlb.flushAll();
-    else this.host.tlb.flushAsid(asid);
+    else if (how !== 0) this.host.tlb.flushAsid(asid);
   }
 }

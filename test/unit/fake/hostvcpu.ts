@@ -91,6 +91,11 @@ export class RunningVcpu {
     this.host.extension.setGuestRegister(this.control, register, BigInt.asUintN(64, value));
   }
 
+  /** AMD-V: the monitor wants its guest's translations dropped. */
+  flush(): void {
+    this.host.svm.flushGuest(this.control);
+  }
+
   /** The CPU has refused the guest's state. */
   refuseEntry(): number {
     this.host.extension.refuseEntry(this.control);
@@ -185,8 +190,8 @@ export abstract class HostExtension {
   abstract isControl(address: bigint): boolean;
   /** What run_vcpu needs and does before it goes to the monitor. */
   protected abstract start(context: number, control: bigint): void;
-  /** Into the guest, and out of it by a host interrupt. */
-  protected abstract enter(vcpu: RunningVcpu): void;
+  /** Into the guest, and out of it by a host interrupt; or the CPU refuses its state. */
+  protected abstract enter(vcpu: RunningVcpu, refused: boolean): void;
   /** The first access of a monitor to its own control structure. */
   protected abstract touchControl(vcpu: RunningVcpu): void;
   protected abstract structureRegister(control: bigint, register: GuestRegister): bigint | undefined;
@@ -230,8 +235,11 @@ export abstract class HostExtension {
     this.touchAsMonitor(vcpu);
     host.tsc += 10_000n;
     const early = host.options.monitor?.(vcpu);
-    if (early === undefined) this.enter(vcpu);
-    const left = early ?? host.options.run?.(vcpu) ?? vcpu.stop("POWERED_OFF");
+    const refused = early === undefined && (host.options.refuses?.(vcpu) ?? false);
+    if (early === undefined) this.enter(vcpu, refused);
+    const left =
+      early ??
+      (refused ? vcpu.stop("ENTRY_REFUSED") : (host.options.run?.(vcpu) ?? vcpu.stop("POWERED_OFF")));
     this.left(context, control);
     host.loadCr3(rootCr3, "leave_to_root");
     host.touchAsRoot();

@@ -139,7 +139,7 @@ export class HostVtx extends HostExtension {
   }
 
   /** VMLAUNCH or VMRESUME, and the exit. */
-  protected enter(vcpu: RunningVcpu): void {
+  protected enter(vcpu: RunningVcpu, refused: boolean): void {
     const { host } = this;
     const fields = this.fields();
     if (fields.get(RootField.HOST_CR3) !== host.cr[3])
@@ -151,9 +151,10 @@ export class HostVtx extends HostExtension {
     if (vpid === 0 && fields.get(RootField.SECONDARY_CONTROLS)! & 0x20n)
       throw new Error("VM entry with VPID 0");
     host.tlb.enterOrExit(vpid);
-    this.touchAsGuest(vcpu);
+    if (refused) this.refuseEntry(vcpu.control);
+    else this.touchAsGuest(vcpu);
     host.tlb.enterOrExit(vpid);
     host.cr[3] = fields.get(RootField.HOST_CR3)!;
-    this.launched.add(vcpu.control);
+    if (!refused) this.launched.add(vcpu.control);
   }
 }

@@ -96,7 +96,7 @@ describe.each(cpus)("With %d ASIDs, %s flush by ASID,", (asids, _, features) => 
     expect(host.svm.flushes).toEqual([{ control: FLUSH_ALL, asid: 1 }]);
   });
 
-  test.each(Array.from({ length: 2 * effort }, (_, i) => i + 1))(
+  test.each(Array.from({ length: 4 * effort }, (_, i) => i + 1))(
     "monitors that leave before they enter their guests take no flush from the others: seed %d",
     (seed) => {
       const random = new Random(seed);
@@ -118,6 +118,7 @@ describe.each(cpus)("With %d ASIDs, %s flush by ASID,", (asids, _, features) => 
           }
         },
         run: (vcpu) => {
+          if (random.below(2)) vcpu.flush();
           if (vcpu.runs < 8) return random.below(2) ? vcpu.useSlice() : vcpu.yield("PASS");
           return vcpu.stop(vcpu.life < 6 ? "RESET" : "POWERED_OFF");
         },

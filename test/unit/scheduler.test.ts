@@ -81,6 +81,33 @@ describe.each(vendors)("on %s", (vendor) => {
       expect(turns[1]!.from - turns[0]!.to).toBeLessThan(MS);
     });
 
+    test("A VM whose guest only spins passes the CPU to the next at once, and has it back in its turn", () => {
+      const { turns } = turnsOf({
+        modules: kernels(3),
+        run: (vcpu) => {
+          if (vcpu.runs === 4) return vcpu.stop("POWERED_OFF");
+          return vcpu.vm === 1 ? vcpu.yield("PASS") : vcpu.useSlice();
+        },
+      });
+      expect(turns.slice(0, 9).map((t) => t.vm)).toEqual([1, 2, 0, 1, 2, 0, 1, 2, 0]);
+      for (const { vm, from, to } of turns.slice(0, 9)) if (vm === 1) expect(to - from).toBeLessThan(MS);
+    });
+
+    test("A VM that passes the CPU while all others halt runs on, with a slice of its own", () => {
+      const { turns } = turnsOf({
+        modules: kernels(2),
+        run: (vcpu) => {
+          if (vcpu.vm === 1)
+            return vcpu.runs ? vcpu.stop("POWERED_OFF") : vcpu.haltUntil(vcpu.host.tsc + 100n * MS);
+          if (vcpu.runs === 5) return vcpu.stop("POWERED_OFF");
+          expect(vcpu.sliceEnd - vcpu.host.tsc).toBeGreaterThan(9n * MS);
+          return vcpu.yield("PASS");
+        },
+      });
+      expect(turns.map((t) => t.vm)).toEqual([1, 0, 0, 0, 0, 0, 0, 1]);
+      expect(turns[6]!.to - turns[1]!.from).toBeLessThan(MS * 2n);
+    });
+
     test("A VM alone gets one slice after the other", () => {
       const { turns } = turnsOf({
         modules: kernels(1),

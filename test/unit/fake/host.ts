@@ -227,6 +227,11 @@ export class FakeHost {
     this.linear.setUint32(at + abi(`VCPUCONTEXT_${field}`), value, true);
   }
 
+  /** Bytes of root's own memory, by their physical address. */
+  rootMemory(at: bigint, length: number): Uint8Array {
+    return new Uint8Array(this.linear.buffer, Number(at - image.rootMemory), length);
+  }
+
   /** Follows a host or nested page table; undefined where nothing is mapped. */
   translate(top: bigint, address: bigint): { hpa: bigint; flags: bigint; size: bigint } | undefined {
     const leaf = walk(this.memory, Number(top), Number(BigInt.asUintN(48, address)));
@@ -335,10 +340,13 @@ export class FakeHost {
           void (this.extended = this.memory.get(this.extendedArea(u64(at)), 64)),
         readXcr0: () => this.xcr0,
         writeXcr0: (value: bigint) => void (this.xcr0 = u64(value)),
-        readDr: (n: number) => this.dr[n],
-        writeDr: (n: number, value: bigint) => void (this.dr[n] = u64(value)),
-        readCr2: () => this.cr2,
-        writeCr2: (value: bigint) => void (this.cr2 = u64(value)),
+        readDr: (n: number) => this.dr[this.ownDr(n)],
+        writeDr: (n: number, value: bigint) => void (this.dr[this.ownDr(n)] = u64(value)),
+        readCr2: () => this.ownCr2(),
+        writeCr2: (value: bigint) => {
+          this.ownCr2();
+          this.cr2 = u64(value);
+        },
       },
       image: {
         ...Object.fromEntries(Object.entries(image).map(([name, value]) => [name, () => value])),
@@ -353,6 +361,17 @@ export class FakeHost {
       svm: this.svm.imports(),
       vmx: this.vtx.imports(),
     };
+  }
+
+  /** On AMD-V a VMCB has the guest's DR6 and CR2: those in the CPU are nobody's. */
+  private ownDr(n: number): number {
+    if (this.vendor === "AMD-V" && n > 3) throw new Error(`root switches DR${n}, which the VMCB has`);
+    return n;
+  }
+
+  private ownCr2(): bigint {
+    if (this.vendor === "AMD-V") throw new Error("root switches CR2, which the VMCB has");
+    return this.cr2;
   }
 
   /** What the image has of the monitor module of a number: it is the vendor's, or a mistake. */

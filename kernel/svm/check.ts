@@ -6,7 +6,7 @@ import { bit, bits } from "../lib/bits";
 import { Hpa } from "../lib/addr";
 import { Text } from "../lib/text";
 import * as cpuid from "../machine/cpuid";
-import { load64 } from "../machine/phys";
+import { load32, load64 } from "../machine/phys";
 import { Cr0, Cr4, Efer } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import { capability } from "./capability";
@@ -86,7 +86,7 @@ function memoryTypes(vmcb: Hpa): void {
 
 /** Why the last entry with the VMCB failed. */
 export function explainEntry(vmcb: Hpa, out: Text): void {
-  const code = load64(vmcb + F.EXIT_CODE.offset);
+  const code = load32(vmcb + F.EXIT_CODE.offset);
   if (code != VMEXIT_INVALID) {
     out.str("so its monitor says, but the last exit's code is ").hex(code);
     return;

@@ -71,5 +71,5 @@ export const NESTED_PAGING: u64 = 1 << 0;
 /** Offset 0C0h: the CPU may go on with the ASID that it had (15.15.3, VMCB Clean Field). */
 export const ASID_CLEAN: u64 = 1 << 2;
 
-/** EXITCODE of an entry that was refused. */
-export const VMEXIT_INVALID: u64 = ~(<u64>0);
+/** EXITCODE of an entry that was refused, -1, as far as all hypervisors below this one write it: its lower half. */
+export const VMEXIT_INVALID: u32 = 0xffffffff;

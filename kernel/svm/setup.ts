@@ -178,7 +178,7 @@ export function prepare(vmcb: Hpa, number: u32): void {
 export function settle(vmcb: Hpa): void {
   if (!isStale() || !(phys.load64(vmcb + F.CLEAN.offset) & ASID_CLEAN)) return;
   // A refused entry may have flushed nothing.
-  if (phys.load64(vmcb + F.EXIT_CODE.offset) != VMEXIT_INVALID) noteFlush();
+  if (phys.load32(vmcb + F.EXIT_CODE.offset) != VMEXIT_INVALID) noteFlush();
 }
 
 /** Reads the registers of a vCPU. */

@@ -51,8 +51,10 @@ class Ledger {
   }
 }
 
+type Behaviour = HostOptions & Required<Pick<HostOptions, "run">>;
+
 /** Boots VMs on a CPU; the ledger compares what was flushed. */
-function boot(asids: number, features: number, count: number, options: HostOptions) {
+function boot(asids: number, features: number, count: number, options: Behaviour) {
   const ledger = new Ledger(asids);
   const host = new FakeHost({
     vendor: "AMD-V",
@@ -61,7 +63,7 @@ function boot(asids: number, features: number, count: number, options: HostOptio
     ...options,
     run: (vcpu) => {
       if (!options.monitor && !options.refuses) ledger.enter(vcpu);
-      return options.run!(vcpu);
+      return options.run(vcpu);
     },
   });
   return { host, ledger, log: host.boot() };

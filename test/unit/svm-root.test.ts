@@ -156,7 +156,9 @@ function fresh(cpu: Partial<SvmCpu>, look: (vcpu: RunningVcpu) => void, options:
     cpuid: amdCpuid(cpu),
     modules: kernels(1),
     monitor: (vcpu) => {
-      if (vcpu.runs === 0) (looked++, look(vcpu));
+      if (vcpu.runs > 0) return undefined;
+      looked++;
+      look(vcpu);
       return undefined;
     },
     ...options,

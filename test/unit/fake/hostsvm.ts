@@ -90,7 +90,7 @@ export class HostSvm extends HostExtension {
     return this.zeroed.has(Number(address));
   }
 
-  override filled(start: number, length: number): void {
+  filled(start: number, length: number): void {
     if (length > 4096)
       for (const page of this.zeroed) if (page >= start && page < start + length) this.zeroed.delete(page);
     for (const control of this.runs.keys())
@@ -118,6 +118,8 @@ export class HostSvm extends HostExtension {
       this.host.memory.put(control + PAGE + BigInt(offset), new Uint8Array(bytes).fill(0xb5));
   }
 
+  protected left(): void {}
+
   /** The monitor has the VMCB where the context says, and writes to it there. */
   protected touchControl({ host, context, vm, control }: RunningVcpu): void {
     const at = host.context(context, "CONTROL");
@@ -139,7 +141,7 @@ export class HostSvm extends HostExtension {
       asids: this.cpu.asids,
     });
     if (broken.length > 0) throw new Error(`VMRUN refuses what root has prepared: ${broken.join(", ")}`);
-    // A refused entry has flushed nothing: the manual does not say that it does.
+    // A refused entry has flushed nothing: the manual does not say that it does. KVM writes 32 bits of its exit's code.
     if (!refused) {
       this.flushTlb(control);
       this.touchAsGuest(vcpu);
@@ -148,7 +150,7 @@ export class HostSvm extends HostExtension {
       const saved = host.memory.get(control + PAGE + BigInt(offset), bytes);
       if (saved.some((byte) => byte !== 0xb5)) throw new Error("the host's saved state has changed");
     }
-    host.memory.store(control + BigInt(Vmcb.EXIT_CODE), 8, refused ? INVALID : INTR);
+    host.memory.store(control + BigInt(Vmcb.EXIT_CODE), 8, refused ? 0xffffffffn : INTR);
     host.memory.store(control + BigInt(Vmcb.TLB_CONTROL), 1, 0n);
     host.memory.store(control + BigInt(Vmcb.CLEAN), 4, 0xffffffffn);
     this.held.set(control, host.memory.get(control, 4096).slice());

@@ -198,7 +198,7 @@ export abstract class HostExtension {
   protected abstract setStructureRegister(control: bigint, register: GuestRegister, value: bigint): boolean;
 
   /** Root has filled memory with zeros. */
-  filled(_start: number, _length: number): void {}
+  abstract filled(start: number, length: number): void;
 
   guestRegister(control: bigint, register: GuestRegister): bigint {
     const { host } = this;
@@ -247,7 +247,7 @@ export abstract class HostExtension {
   }
 
   /** On the way back to root. */
-  protected left(_context: number, _control: bigint): void {}
+  protected abstract left(context: number, control: bigint): void;
 
   /** A life begins with the first run after root has prepared the control structure. */
   private lifeOf(context: number, control: bigint): Life {

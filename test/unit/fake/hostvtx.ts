@@ -1,5 +1,4 @@
 /** VT-x of the bare machine, as root sees it: VMCSs, and a vCPU that runs as boot/vmx.asm does it. */
-import { abi } from "./layout.ts";
 import { type GuestRegister, HostExtension, type RunningVcpu } from "./hostvcpu.ts";
 
 export enum RootField {
@@ -131,10 +130,12 @@ export class HostVtx extends HostExtension {
       throw new Error("another vCPU's VMCS is current than that of the context that runs");
   }
 
+  filled(): void {}
+
   /** VMREAD and VMWRITE have no address. */
   protected touchControl(): void {}
 
-  protected override left(context: number, control: bigint): void {
+  protected left(context: number, control: bigint): void {
     this.host.setContext(context, "LAUNCHED", this.launched.has(control) ? 1 : 0);
   }
 

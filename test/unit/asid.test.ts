@@ -160,7 +160,7 @@ describe.each(cpus)("With %d ASIDs, %s flush by ASID,", (asids, _, features) => 
     const { log } = boot(asids, features, 20, {
       run: (vcpu) => {
         if (vcpu.runs === 0) vcpu.flush();
-        else if (vcpu.runs === 1) wanted.add(vcpu.host.svm.entries.at(-1)!.control);
+        else if (vcpu.runs === 1) wanted.add(vcpu.host.svm.entries.at(-1).control);
         return vcpu.runs < 3 ? vcpu.useSlice() : vcpu.stop("POWERED_OFF");
       },
     });

@@ -484,3 +484,70 @@ describe("When vCPUs change", () => {
     expect(run(none, {}).has(0xc0000103)).toBe(false);
   });
 });
+
+describe("The fake CPU", () => {
+  /** Stores past what a monitor and root do: the next entry of the VM meets it. */
+  const broken = (spoil: (vcpu: RunningVcpu) => void, cpu: Partial<SvmCpu> = {}) => {
+    const host = amd({
+      cpuid: amdCpuid(cpu),
+      modules: kernels(2),
+      run: (vcpu) => {
+        if (vcpu.runs === 1) spoil(vcpu);
+        return vcpu.runs < 3 ? vcpu.useSlice() : vcpu.stop("POWERED_OFF");
+      },
+    });
+    return () => host.boot();
+  };
+  const store = (offset: number, value: bigint) => (vcpu: RunningVcpu) =>
+    vcpu.host.memory.store(vcpu.control + BigInt(offset), 8, value);
+
+  // APM Vol. 2 15.15.3, VMCB Clean Field.
+  test.each([
+    [0, Vmcb.TSC_OFFSET],
+    [1, Vmcb.IOPM_BASE],
+    [3, Vmcb.VIRTUAL_INTERRUPT],
+    [4, Vmcb.PAT],
+    [5, Vmcb.CR4],
+    [6, Vmcb.DR7],
+    [7, 0x480],
+    [8, Vmcb.CS],
+    [9, Vmcb.CR2],
+  ])("fails on a field that has changed while its clean bit is set: %d", (bit, offset) => {
+    const change = (vcpu: RunningVcpu) => {
+      const value = vcpu.host.svm.load(vcpu.control, offset);
+      store(offset, value ^ (offset === Vmcb.IOPM_BASE ? 0x1000n : 0x40n))(vcpu);
+    };
+    expect(broken(change)).toThrow(new RegExp(`clean bit ${bit} is set|a permission map|maps overlap`));
+    if (bit !== 1) expect(broken(change, { features: without(5) })).not.toThrow(/clean/);
+  });
+
+  test.each([
+    ["without the intercept of VMRUN", Vmcb.INTERCEPT_2, 0n, "VMRUN is not intercepted"],
+    ["with nested paging off", Vmcb.NESTED_CONTROL, 0n, "nested paging is off"],
+    ["with a permission map elsewhere", Vmcb.MSRPM_BASE, 0x1000000n, "a permission map at 1000000"],
+    ["with N_CR3 beyond the physical addresses", Vmcb.NESTED_CR3, 1n << 40n, "N_CR3"],
+    ["with a guest's state that VMRUN refuses", Vmcb.DR7, 1n << 32n, "clean bit 6|DR7"],
+  ])("fails on an entry %s", (_, offset, value, message) => {
+    expect(broken(store(offset, value))).toThrow(new RegExp(message));
+  });
+
+  test("fails on a TLB_CONTROL that it does not have", () => {
+    const flush = (vcpu: RunningVcpu) => vcpu.host.memory.store(vcpu.control + 0x5cn, 1, 3n);
+    expect(broken(flush)).not.toThrow();
+    expect(broken(flush, { features: without(6) })).toThrow("TLB_CONTROL is 3");
+  });
+
+  test("fails when the page behind the VMCB is not kept for the host's state", () => {
+    expect(
+      broken((vcpu) => {
+        const { touchAsGuest } = vcpu.host.svm as unknown as { touchAsGuest: (v: RunningVcpu) => void };
+        Object.assign(vcpu.host.svm, {
+          touchAsGuest: (v: RunningVcpu) => {
+            touchAsGuest.call(vcpu.host.svm, v);
+            v.host.memory.store(v.control + 0x1600n, 8, 1n);
+          },
+        });
+      }),
+    ).toThrow("the host's saved state has changed");
+  });
+});

@@ -239,4 +239,27 @@ describe("The model", () => {
     tlb.linear(1, 0x7000, 0x6000, "a test");
     expect(() => tlb.linear(2, 0x7000, 0x5000, "a test")).toThrow(StaleTranslation);
   });
+
+  // APM Vol. 2 15.16.1, TLB Flush, and 15.25.5, Nested Table Walk.
+  test("TLB_CONTROL drops what has the ASID, or everything; nested pages are a user's", () => {
+    const memory = tables(7n);
+    const tlb = new Tlb(memory, 40, [], "ASID");
+    const look = (asid: number) => tlb.nestedOfAsid(asid, 0x1000n, 0x5008, "a test");
+    expect([look(1), look(2)]).toEqual([0x10008, 0x10008]);
+    tlb.linear(1, 0x7000, 0x5000, "a test");
+    tlb.linear(2, 0x7000, 0x6000, "a test");
+    remap(memory, 7n);
+    expect(() => look(1)).toThrow(StaleTranslation);
+    tlb.flushAsid(1);
+    expect(look(1)).toBe(0x20008);
+    tlb.linear(1, 0x7000, 0x6000, "a test");
+    expect(() => look(2)).toThrow(StaleTranslation);
+    expect(() => tlb.linear(2, 0x7000, 0x5000, "a test")).toThrow("ASID 2: linear address 7000");
+    tlb.flushAll();
+    expect(look(2)).toBe(0x20008);
+    tlb.linear(2, 0x7000, 0x5000, "a test");
+    remap(memory, 3n);
+    tlb.flushAll();
+    expect(() => look(1)).toThrow(PageFault);
+  });
 });

@@ -485,6 +485,25 @@ describe("When vCPUs change", () => {
   });
 });
 
+test("A report has the guest's registers from where the VMCB has them", () => {
+  const values = {
+    ...{ [Vmcb.RIP]: 0x1111222233334444n, [Vmcb.RSP]: 0x5555666677778888n, [Vmcb.RFLAGS]: 0x40202n },
+    ...{ [Vmcb.CR0]: 0x80050033n, [Vmcb.CR3]: 0x123456000n, [Vmcb.CR4]: 0x6f0n, [Vmcb.EFER]: 0x1d01n },
+    [Vmcb.CS]: 0xffffffff_0a9b_0033n,
+  };
+  const log = amd({
+    modules: kernels(1),
+    run: (vcpu) => {
+      for (const [offset, value] of Object.entries(values))
+        vcpu.host.svm.store(vcpu.control, Number(offset), value);
+      return vcpu.stop("HALTED_FOREVER");
+    },
+  }).boot();
+  const at = log.indexOf("  guest registers:");
+  expect(log[at + 1]).toBe("  rip 0x1111222233334444 rflags 0x00040202 rsp 0x5555666677778888");
+  expect(log).toContain("  cr0 0x80050033 cr3 0x0000000123456000 cr4 0x000006f0 efer 0x1d01 cs 0x0033");
+});
+
 describe("The fake CPU", () => {
   /** Stores past what a monitor and root do: the next entry of the VM meets it. */
   const broken = (spoil: (vcpu: RunningVcpu) => void, cpu: Partial<SvmCpu> = {}) => {

@@ -7,7 +7,7 @@ import { projectDirectory } from "./fake/layout.ts";
 import { Random, effort } from "./fake/pc.ts";
 import { Vmcb } from "./fake/vmcb.ts";
 import { kernels } from "./fake/vms.ts";
-import { type Load, brokenVmrunRules, vmrunRules } from "./fake/vmrun.ts";
+import { type Load, brokenVmrunRules, vmrunRules } from "./fake/vmrunrules.ts";
 
 const NOTHING = "none of the rules of APM Vol. 2 15.5.1 that are known here is broken";
 const rounds = Math.ceil(effort / 5);

@@ -7,7 +7,7 @@ import { abi } from "./layout.ts";
 import { image, svmOf } from "./hostcpu.ts";
 import { type GuestRegister, HostExtension, type RunningVcpu } from "./hostvcpu.ts";
 import { Vmcb, cleanGroups, vmloadState } from "./vmcb.ts";
-import { brokenVmrunRules, vmrunCpu } from "./vmrun.ts";
+import { brokenVmrunRules, vmrunCpu } from "./vmrunrules.ts";
 
 const EFER = 0xc0000080;
 const VM_HSAVE_PA = 0xc0010117;

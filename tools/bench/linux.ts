@@ -18,6 +18,8 @@ export interface LinuxResult {
   /** Under the hypervisor: the TSC when the boot loader started it, and when it started the VM. */
   entered: number;
   started: number;
+  /** Under the hypervisor: its lines of what the VM cost. */
+  costs: string[];
   /** Ticks of one operation, by name. */
   operations: Map<string, number>;
 }
@@ -51,8 +53,9 @@ function parse(console: string, log: string[]): LinuxResult {
   const text = log.join("\n");
   const entered = Number(/entered at tick (\d+)/.exec(text)?.[1] ?? 0);
   const started = Number(/started, .* at tick (\d+)/.exec(text)?.[1] ?? 0);
+  const costs = Array.from(text.matchAll(/cost: (.*)/g), ([, cost]) => cost!);
   operations.delete("shell");
-  return { shell, entered, started, operations };
+  return { shell, entered, started, costs, operations };
 }
 
 export async function bootLinux(machine: MachineKind, cpu: string | undefined): Promise<LinuxResult> {

@@ -8,6 +8,7 @@ export namespace Code {
   export const INTR: u32 = 0x60;
   export const NMI: u32 = 0x61;
   export const VINTR: u32 = 0x64;
+  export const WRITE_CR0: u32 = 0x65;
   export const RDPMC: u32 = 0x6f;
   export const CPUID: u32 = 0x72;
   export const IRET: u32 = 0x74;

@@ -19,6 +19,8 @@ export namespace Intercept1 {
   export const NMI: u32 = 1 << 1;
   export const INIT: u32 = 1 << 3;
   export const VINTR: u32 = 1 << 4;
+  /** Writes to CR0 that change more than TS and MP. */
+  export const CR0_SELECTIVE: u32 = 1 << 5;
   export const RDPMC: u32 = 1 << 15;
   export const CPUID: u32 = 1 << 18;
   export const INVD: u32 = 1 << 22;

@@ -87,11 +87,14 @@ function decodeMsr(v: Vcpu): u32 {
   return write ? Exit.WriteMsr : Exit.ReadMsr;
 }
 
-/** With decode assists the CPU says which register, and with the next RIP nothing else is left to find out. */
+/**
+ * With decode assists the CPU says which register, and with the next RIP nothing else is left to find out of a MOV to CR4;
+ * what writes CR0 is looked at, for it may be LMSW.
+ */
 function decodeControlRegister(v: Vcpu, code: u32): u32 {
   const info = F.EXIT_INFO_1.read();
   const next = F.NEXT_RIP.read();
-  const told = bit(info, MOV_TOLD) && next != 0;
+  const told = code != Code.WRITE_CR0 && bit(info, MOV_TOLD) && next != 0;
   if (!told && !decodeInstruction(v)) return Exit.Refetched;
   if (told) {
     v.length = <u32>(next - v.rip);
@@ -100,7 +103,7 @@ function decodeControlRegister(v: Vcpu, code: u32): u32 {
     v.rsp = F.RSP.read();
     v.rflags = F.RFLAGS.read();
   }
-  v.crNumber = 4;
+  v.crNumber = code == Code.WRITE_CR0 ? 0 : 4;
   v.crRead = code == Code.READ_CR4 ? 1 : 0;
   v.crGpr = told ? (<u32>info) & 15 : v.code.rm;
   v.crValue = v.system.is64 ? v.gpr(v.crGpr) : <u32>v.gpr(v.crGpr);
@@ -147,6 +150,7 @@ export function decode(v: Vcpu): u32 {
       return Exit.NmiWindow;
     case Code.MSR:
       return decodeMsr(v);
+    case Code.WRITE_CR0:
     case Code.READ_CR4:
     case Code.WRITE_CR4:
       return decodeControlRegister(v, code);

@@ -106,6 +106,7 @@ export function create(c: VmcbConfig): void {
         Intercept1.NMI |
         Intercept1.INIT |
         Intercept1.VINTR |
+        Intercept1.CR0_SELECTIVE |
         Intercept1.RDPMC |
         Intercept1.CPUID |
         Intercept1.INVD |

@@ -24,12 +24,14 @@ import { schedule, start as startVm } from "./scheduler";
 import { screen } from "./screen";
 import { enterRootSpace } from "./space";
 import { enableExtendedState } from "./switch";
-import { comIrq, comPort, uart } from "./uart";
+import { comIrq, comPort, uart, wait } from "./uart";
 import { table, vm } from "./vm";
 import { readModules } from "./modules";
 
 const why = changetype<Text>(memory.data(16));
 const WHY: u32 = 240;
+/** Milliseconds. */
+const UART_WAIT: u32 = 3000;
 const whyBuffer = memory.data(240);
 const regs = memory.data(16, 4);
 
@@ -136,6 +138,7 @@ export function start(magic: u32, bootInfo: u32): void {
   resetIoapic();
   if (!calibrate()) refuse(reason().str("time: neither the PM timer nor the PIT counts"));
   enableTimer(tscDeadline);
+  wait.ticks = ticks(UART_WAIT);
   cpu.configureTimer(tscDeadline ? 0 : (clock.apicHz << 32) / clock.tscHz, x2apic, ticks(options.watchdog));
   say(
     info()

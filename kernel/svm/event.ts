@@ -16,7 +16,7 @@ export function isInjecting(): bool {
 }
 
 /**
- * The CPU blocks no NMIs for those that are injected (15.21.5, NMI Support): the monitor keeps that, and IRET ends it. An
+ * The CPU blocks no NMIs for those that are injected (15.21.9, NMI Support): the monitor keeps that, and IRET ends it. An
  * IRET that was let through is done when RIP has moved.
  */
 function isNmiBlocked(v: Vcpu): bool {
@@ -65,7 +65,7 @@ export function setWindows(v: Vcpu, wanted: u32): void {
 }
 
 /**
- * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Event Injection). An instruction's own,
+ * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Intercepts During IDT Interrupt Delivery). An instruction's own,
  * INT n, INT3 or INTO, comes again when the guest executes it again: RIP is still there.
  */
 export function saveInterrupted(v: Vcpu): void {

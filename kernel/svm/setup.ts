@@ -27,11 +27,11 @@ const PAGE: u64 = 4096;
 const DR6_RESET: u64 = 0xffff0ff0;
 const DR7_RESET: u64 = 0x400;
 const PAT_RESET: u64 = 0x0007040600070406;
-/** PAUSEs in a row, and cycles between two of them, that make a guest one that spins (15.14.4, PAUSE Intercept). */
+/** PAUSEs in a row, and cycles between two of them, that make a guest one that spins (15.14.4, Pause Intercept Filtering). */
 const PAUSE_COUNT: u64 = 3000;
 const PAUSE_THRESHOLD: u64 = 128;
 
-/** Sizes of the permission maps (15.10.1, I/O Permissions Map; 15.11, MSR Permissions Map). */
+/** Sizes of the permission maps (15.10.1, I/O Permissions Map; 15.11, MSR Intercepts). */
 export const IO_MAP_SIZE: u32 = 0x3000;
 export const MSR_MAP_SIZE: u32 = 0x2000;
 

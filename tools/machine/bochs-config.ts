@@ -15,8 +15,6 @@ export const largestMemory = 2048;
 export function bochsConfig(options: MachineOptions, serialPorts: readonly [number, number]): string {
   const [com1, com2] = serialPorts;
   const cpus = options.cpus ?? 1;
-  // Under AMD-V a triple fault of a guest is a panic before it is the exit that it should be (SHUTDOWN).
-  const amd = options.cpu === "ryzen";
   const cpu = [
     `model=${options.cpu ?? defaultModel}`,
     `count=${cpus}`,
@@ -49,7 +47,7 @@ sound: driver=dummy
 speaker: enabled=0
 mouse: enabled=0
 private_colormap: enabled=0
-panic: action=fatal${amd ? ", cpu0=report" : ""}
+panic: action=fatal
 error: action=report
 info: action=ignore, ${talkers.map((name) => `${name}=report`).join(", ")}
 debug: action=ignore

@@ -38,7 +38,6 @@ export class BochsDebugger {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       this.output += text;
       this.wake?.();
-      if (prompt.test(this.output)) this.goOn();
     });
     void child.ended.then(() => {
       this.over = true;
@@ -60,13 +59,6 @@ export class BochsDebugger {
     });
     this.queue = answer.catch(() => {}); // that one failed; the next may not
     return answer;
-  }
-
-  /** Bochs stops by itself at a panic that its configuration says to go on after: unless a command did it, goes on. */
-  private goOn(): void {
-    this.queue = this.queue.then(async () => {
-      if (prompt.test(this.output)) await this.continue();
-    });
   }
 
   /** Sends SIGINT, again if need be: Bochs forgets one between the echo of "c" and the first instruction. */

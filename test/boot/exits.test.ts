@@ -10,6 +10,8 @@ vi.setConfig({ testTimeout: 600_000 });
  */
 const expected: Record<string, string> = {
   cpuid: "ok ok",
+  "cpuid-prefixed": "ok ok",
+  "cpuid-crossing": "ok ok", // from one page to the next
   invd: "ok 13",
   wbinvd: "ok 13",
   rsm: "6 6", // outside of system-management mode

@@ -8,7 +8,7 @@ import { Vector } from "../x86/vector";
 import * as F from "./field";
 
 const DR6_BS: u64 = 1 << 14;
-const EVENT: u64 = 0xffffffff;
+const VALID: u32 = 0x80000000;
 
 /** Whether an event waits for an entry that has not happened. The exit after it clears the bit (15.6, #VMEXIT). */
 export function isInjecting(): bool {
@@ -31,9 +31,10 @@ export function loadInterruptibility(v: Vcpu): void {
   if (isNmiBlocked(v)) v.blocking |= Blocking.Nmi;
 }
 
-/** Makes the next entry deliver the event. */
+/** Makes the next entry deliver the event; an instruction's own comes when the guest executes it again. */
 export function inject(v: Vcpu, i: Injection): void {
   const type = <u32>bits(i.event, 10, 8);
+  if (type == EventType.SoftwareInterrupt) return;
   let event: u64 = i.event;
   // In real mode exceptions push no error code.
   if (event & F.EVENT_HAS_ERROR) {
@@ -65,8 +66,8 @@ export function setWindows(v: Vcpu, wanted: u32): void {
 }
 
 /**
- * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Event Injection). An instruction's own,
- * INT n, INT3 or INTO, comes again when the guest executes it again: RIP is still there.
+ * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Event Injection). Those of INT3 and INTO
+ * look like other exceptions, but RIP is at the instruction, as with INT n.
  */
 export function saveInterrupted(v: Vcpu): void {
   const event = F.EXIT_INT_INFO.read();
@@ -75,8 +76,7 @@ export function saveInterrupted(v: Vcpu): void {
   const type = <u32>bits(event, 10, 8);
   const vector = (<u32>event) & 0xff;
   const trap = type == EventType.HardwareException && (vector == Vector.BP || vector == Vector.OF);
-  if (type == EventType.SoftwareInterrupt || trap) return;
-  v.interrupted = <u32>(event & EVENT);
+  v.interrupted = trap ? VALID | (EventType.SoftwareInterrupt << 8) | vector : <u32>event;
   v.interruptedError = event & F.EVENT_HAS_ERROR ? <u32>(event >> 32) : 0;
   v.attention |= Attention.Interrupted;
 }

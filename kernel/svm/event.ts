@@ -8,6 +8,7 @@ import { Vector } from "../x86/vector";
 import * as F from "./field";
 
 const DR6_BS: u64 = 1 << 14;
+const DR7_GD: u64 = 1 << 13;
 const VALID: u32 = 0x80000000;
 
 /** Whether an event waits for an entry that has not happened. The exit after it clears the bit (15.6, #VMEXIT). */
@@ -20,7 +21,7 @@ export function isInjecting(): bool {
  * IRET that was let through is done when RIP has moved.
  */
 function isNmiBlocked(v: Vcpu): bool {
-  if (v.nmiMask == NmiMask.Returning && v.rip != v.nmiReturn) v.nmiMask = NmiMask.None;
+  if (v.nmiMask == NmiMask.Returning && F.RIP.read() != v.nmiReturn) v.nmiMask = NmiMask.None;
   return v.nmiMask != NmiMask.None;
 }
 
@@ -81,10 +82,17 @@ export function saveInterrupted(v: Vcpu): void {
   v.attention |= Attention.Interrupted;
 }
 
+/** What the delivery of a debug exception does, of one that the CPU has not raised (13.1.1.4, Debug Control Register). */
+export function clearGeneralDetect(): void {
+  const dr7 = F.DR7.read();
+  if (dr7 & DR7_GD) F.DR7.write(dr7 & ~DR7_GD);
+}
+
 /** An instruction with RF or TF is complete. `rflags`: what goes on behind it. With TF a single step is due. @noinline */
 export function endStep(v: Vcpu, rflags: u64): void {
   F.RFLAGS.write(rflags);
-  if (!(rflags & Rflags.TF)) return;
+  if (!(rflags & Rflags.TF) || v.attention & Attention.Exception) return;
+  clearGeneralDetect();
   F.DR6.write(F.DR6.read() | DR6_BS);
   v.exceptionVector = Vector.DB;
   v.exceptionHasError = 0;

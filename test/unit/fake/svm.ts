@@ -443,6 +443,23 @@ export class FakeSvm implements GuestCpu {
     return this.exit(Code.EXCEPTION + vector, { during });
   }
 
+  /** IRET is about to be executed, and exits if that is asked for. */
+  iret(): Next {
+    return this.iretIntercept ? this.exit(Code.IRET) : Next.Resume;
+  }
+
+  /** It is executed. */
+  returnTo(rip: bigint): void {
+    this.handlesNmi = false;
+    this.rip = rip;
+  }
+
+  /** The host has an interrupt: root has the CPU, and gives it back to the monitor. */
+  hostInterrupt(during?: Injected): Next {
+    this.leave(Code.INTR, { during });
+    return this.machine.enter();
+  }
+
   windowOpens(): Next {
     if (!this.interruptWindow || !this.interruptsOn || this.blocking) throw new Error("no window opens");
     return this.exit(Code.VINTR);

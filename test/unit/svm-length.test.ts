@@ -175,6 +175,23 @@ describe("An instruction over two pages", () => {
     },
   );
 
+  test("is not what lies behind the first page in memory", () => {
+    for (const [first, rest] of [
+      [[0x0f], [0xa2, 0x90, 0x90]],
+      [[0x66, 0x0f], [0xa2]],
+    ] as const) {
+      const guest = guestOf({ size: 64 });
+      guest.tables!.map(0xa00000n, 0x400000n);
+      guest.tables!.map(0xa01000n, 0x440000n);
+      guest.machine.ram.put(0x401000 - first.length, [...first, ...rest]);
+      guest.machine.ram.put(0x440000, [0x0b]); // UD2
+      guest.cpu.rip = 0xa01000n - BigInt(first.length);
+      const { rip } = guest.cpu;
+      expect(execute(guest, instructions[0]!, 2)).toBe(Next.Resume);
+      expect([guest.cpu.rip, guest.get(Gpr.rbx)]).toEqual([rip, guest.cpu.cr4 | 4n]);
+    }
+  });
+
   test("is not completed when the second has gone: the page fault is its first byte's", () => {
     const guest = guestOf({ size: 64 });
     guest.tables!.map(0xa00000n, 0x400000n);

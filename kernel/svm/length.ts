@@ -21,6 +21,7 @@ const LENGTH: u32 = 24;
 /** The first byte of two, and opcodes, of which one is of several instructions. */
 const ESCAPE: u32 = 0x0f;
 const GROUP7: u32 = 0x101;
+const INVD: u32 = 0x108;
 const LMSW: u32 = 6;
 const MOV_FROM_CR: u32 = 0x120;
 export const MOV_TO_CR: u32 = 0x122;
@@ -89,6 +90,10 @@ function isSame(v: Vcpu, code: u32): bool {
   const wanted = expected(code) & 0xffff;
   const member = i.reg & 7;
   switch (code) {
+    case Code.INVD:
+    case Code.WBINVD:
+      // QEMU says of either that it is the latter.
+      return (i.opcode & ~1) == INVD;
     case Code.PAUSE:
       return i.opcode == 0x90 && (i.prefixes & Prefix.Rep) != 0;
     case Code.XSETBV:

@@ -32,6 +32,7 @@ const instructions: Instruction[] = [
   { name: "WBINVD", text: "wbinvd", code: Code.WBINVD },
   { name: "WBNOINVD", text: "db 0xf3\n wbinvd", code: Code.WBINVD },
   { name: "INVD", text: "invd", code: Code.INVD },
+  { name: "INVD, of which QEMU says that it is WBINVD", text: "invd", code: Code.WBINVD },
   { name: "XSETBV", text: "xsetbv", code: Code.XSETBV },
   { name: "MOV to CR4", text: "mov cr4, ebx", code: Code.WRITE_CR4, sizes: [16, 32] },
   { name: "MOV from CR4", text: "mov ebp, cr4", code: Code.READ_CR4, sizes: [16, 32] },

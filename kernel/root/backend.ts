@@ -127,6 +127,14 @@ export function miscEnable(): u64 {
   return (host & MISC_FAST_STRINGS) | MISC_NO_BRANCH_TRACE | MISC_NO_PEBS;
 }
 
+/**
+ * Whether entries and exits switch SYSCALL's MSRs, KERNEL_GS_BASE, CR2 and DR6: on AMD-V the VMCB has them, and VMLOAD and
+ * VMSAVE move what VMRUN does not.
+ */
+export function switchesSyscall(): bool {
+  return isSvm();
+}
+
 /** Maps the vCPU's control structure for its monitor, if that is memory and not the CPU's own. False: memory ran out. */
 export function shareControl(context: VcpuContext): bool {
   context.control = isSvm() ? mapControl(context.cr3, 0, context.vmcb) : 0;
@@ -178,7 +186,9 @@ function select(context: VcpuContext): void {
 export function run(context: VcpuContext): u32 {
   if (isSvm()) {
     svm.prepare(context.vmcb, context.number);
-    return runSvm(changetype<usize>(context));
+    const left = runSvm(changetype<usize>(context));
+    svm.settle(context.vmcb);
+    return left;
   }
   select(context);
   return machine.runVcpu(changetype<usize>(context));

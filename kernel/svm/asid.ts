@@ -53,9 +53,12 @@ export function asidOf(number: u32): u32 {
   return g.asid;
 }
 
-/** Whether the next entry has to flush the TLB, of all ASIDs. Asked once before each. */
-export function takeStale(): bool {
-  const stale = asids.stale != 0;
+/** Whether the next entry has to flush the TLB, of all ASIDs. */
+export function isStale(): bool {
+  return asids.stale != 0;
+}
+
+/** An entry has flushed it. */
+export function noteFlush(): void {
   asids.stale = 0;
-  return stale;
 }

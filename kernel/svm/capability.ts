@@ -94,14 +94,21 @@ function spare(out: Text, feature: u32, name: string): void {
   if (bit(capability.features, feature)) out.str(", ").str(name).str(" (present, not used)");
 }
 
-/** Reads what there is. False, with the reason in `why`, when this CPU cannot run guests. */
-export function preflight(why: Text): bool {
+/** Whether the firmware allows AMD-V; allows it itself where the firmware has left that open. */
+function enabled(why: Text): bool {
   const control = msr.read(Msr.VM_CR);
-  if (control & SVMDIS) {
+  if (!(control & SVMDIS)) return true;
+  if (control & LOCK) {
     why.str("AMD-V disabled by firmware: VM_CR = ").hex(control);
-    if (control & LOCK) why.str(" (locked)");
     return false;
   }
+  msr.write(Msr.VM_CR, control & ~SVMDIS);
+  return true;
+}
+
+/** Reads what there is. False, with the reason in `why`, when this CPU cannot run guests. */
+export function preflight(why: Text): bool {
+  if (!enabled(why)) return false;
   const c = capability;
   query(0x80000001);
   c.hasHugePages = (load<u32>(regs, 12) >> 26) & 1;

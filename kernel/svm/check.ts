@@ -6,13 +6,13 @@ import { bit, bits } from "../lib/bits";
 import { Hpa } from "../lib/addr";
 import { Text } from "../lib/text";
 import * as cpuid from "../machine/cpuid";
-import { load64 } from "../machine/phys";
+import { load32, load64 } from "../machine/phys";
 import { Cr0, Cr4, Efer } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import { capability } from "./capability";
+import { VMEXIT_INVALID } from "./control";
 import * as F from "./field";
 
-const VMEXIT_INVALID: u64 = ~(<u64>0);
 const EFER_KNOWN: u64 = Efer.SCE | Efer.LME | Efer.LMA | Efer.NXE | Efer.SVME | (1 << 13) | (1 << 14);
 /** Of CR4, on any CPU; and beyond what CPUs have. */
 const CR4_RESERVED: u64 = (1 << 13) | (1 << 14) | (1 << 15) | (1 << 19) | (~(<u64>0) << 24);
@@ -45,15 +45,15 @@ function registers(vmcb: Hpa): void {
   must((efer & Efer.SVME) != 0, "EFER: SVME is 0");
   must(!(cr0 & Cr0.NW) || (cr0 & Cr0.CD) != 0, "CR0: NW without CD");
   must(cr0 >> 32 == 0, "CR0: bits 63:32");
-  must(
-    !(efer & Efer.LMA) || load64(vmcb + F.CR3.offset) >> physicalBits() == 0,
-    "CR3: beyond the physical address width",
-  );
+  // VMRUN sets LMA by itself: the field's says nothing.
+  const long = (efer & Efer.LME) != 0 && (cr0 & Cr0.PG) != 0;
+  must(!long || load64(vmcb + F.CR3.offset) >> physicalBits() == 0, "CR3: beyond the physical address width");
   must((cr4 & CR4_RESERVED) == 0, "CR4: a reserved bit");
+  must(!(cr4 & Cr4.CET) || (cr0 & Cr0.WP) != 0, "CR4: CET without CR0.WP");
   must(load64(vmcb + F.DR6.offset) >> 32 == 0, "DR6: bits 63:32");
   must(load64(vmcb + F.DR7.offset) >> 32 == 0, "DR7: bits 63:32");
   must((efer & ~EFER_KNOWN) == 0, "EFER: a reserved bit");
-  if (!(efer & Efer.LME) || !(cr0 & Cr0.PG)) return;
+  if (!long) return;
   must((cr4 & Cr4.PAE) != 0, "EFER.LME and CR0.PG without CR4.PAE");
   must((cr0 & Cr0.PE) != 0, "EFER.LME and CR0.PG without CR0.PE");
   const attributes = load64(vmcb + F.CS.offset) >> 16;
@@ -86,7 +86,7 @@ function memoryTypes(vmcb: Hpa): void {
 
 /** Why the last entry with the VMCB failed. */
 export function explainEntry(vmcb: Hpa, out: Text): void {
-  const code = load64(vmcb + F.EXIT_CODE.offset);
+  const code = load32(vmcb + F.EXIT_CODE.offset);
   if (code != VMEXIT_INVALID) {
     out.str("so its monitor says, but the last exit's code is ").hex(code);
     return;

@@ -70,3 +70,8 @@ export namespace TlbControl {
 export const VIRTUAL_INTERRUPT_MASKING: u64 = 1 << 24;
 /** Offset 090h. */
 export const NESTED_PAGING: u64 = 1 << 0;
+/** Offset 0C0h: the CPU may go on with the ASID that it had (15.15.3, VMCB Clean Field). */
+export const ASID_CLEAN: u64 = 1 << 2;
+
+/** EXITCODE of an entry that was refused, -1, as far as all hypervisors below this one write it: its lower half. */
+export const VMEXIT_INVALID: u32 = 0xffffffff;

@@ -17,7 +17,7 @@ export function isInjecting(): bool {
 }
 
 /**
- * The CPU blocks no NMIs for those that are injected (15.21.5, NMI Support): the monitor keeps that, and IRET ends it. An
+ * The CPU blocks no NMIs for those that are injected (15.21.9, NMI Support): the monitor keeps that, and IRET ends it. An
  * IRET that was let through is done when RIP has moved.
  */
 function isNmiBlocked(v: Vcpu): bool {
@@ -67,8 +67,8 @@ export function setWindows(v: Vcpu, wanted: u32): void {
 }
 
 /**
- * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Event Injection). Those of INT3 and INTO
- * look like other exceptions, but RIP is at the instruction, as with INT n.
+ * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Intercepts During IDT Interrupt
+ * Delivery). Those of INT3 and INTO look like other exceptions, but RIP is at the instruction, as with INT n.
  */
 export function saveInterrupted(v: Vcpu): void {
   const event = F.EXIT_INT_INFO.read();

@@ -7,9 +7,10 @@ import { GuestSummary } from "../vcpu/summary";
 import { Cr0, Efer } from "../x86/cr";
 import * as Msr from "../x86/msr";
 import { Vector } from "../x86/vector";
-import { asidOf, forgetAsid, takeStale } from "./asid";
+import { asidOf, forgetAsid, isStale, noteFlush } from "./asid";
 import { capability } from "./capability";
 import {
+  ASID_CLEAN,
   CR4_FORCED,
   CrIntercept,
   Intercept1,
@@ -18,6 +19,7 @@ import {
   NESTED_PAGING,
   TlbControl,
   VIRTUAL_INTERRUPT_MASKING,
+  VMEXIT_INVALID,
 } from "./control";
 import * as F from "./field";
 
@@ -25,11 +27,11 @@ const PAGE: u64 = 4096;
 const DR6_RESET: u64 = 0xffff0ff0;
 const DR7_RESET: u64 = 0x400;
 const PAT_RESET: u64 = 0x0007040600070406;
-/** PAUSEs in a row, and cycles between two of them, that make a guest one that spins (15.14.4, PAUSE Intercept). */
+/** PAUSEs in a row, and cycles between two of them, that make a guest one that spins (15.14.4, Pause Intercept Filtering). */
 const PAUSE_COUNT: u64 = 3000;
 const PAUSE_THRESHOLD: u64 = 128;
 
-/** Sizes of the permission maps (15.10.1, I/O Permissions Map; 15.11, MSR Permissions Map). */
+/** Sizes of the permission maps (15.10.1, I/O Permissions Map; 15.11, MSR Intercepts). */
 export const IO_MAP_SIZE: u32 = 0x3000;
 export const MSR_MAP_SIZE: u32 = 0x2000;
 
@@ -163,11 +165,21 @@ export function create(c: VmcbConfig): void {
 export function prepare(vmcb: Hpa, number: u32): void {
   const asid = asidOf(number);
   const word = phys.load64(vmcb + F.ASID.offset);
-  const control: u64 = takeStale() ? TlbControl.FLUSH_ALL : word >> 32;
+  const control: u64 = isStale() ? TlbControl.FLUSH_ALL : word >> 32;
   const wanted = (<u64>asid) | (control << 32);
-  if (word == wanted) return;
+  if (word == wanted && !isStale()) return;
   set(vmcb, F.ASID, wanted);
   set(vmcb, F.CLEAN, 0);
+}
+
+/**
+ * The vCPU has come back to root, perhaps without an entry: its monitor need not make one. The exit stub sets all clean bits,
+ * and that of the ASID is no one's to take back but prepare()'s.
+ */
+export function settle(vmcb: Hpa): void {
+  if (!isStale() || !(phys.load64(vmcb + F.CLEAN.offset) & ASID_CLEAN)) return;
+  // A refused entry may have flushed nothing.
+  if (phys.load32(vmcb + F.EXIT_CODE.offset) != VMEXIT_INVALID) noteFlush();
 }
 
 /** Reads the registers of a vCPU. */

@@ -1,7 +1,7 @@
 /** Hostile guests: whatever one executes ends itself, by a named reason, or runs on; the hypervisor survives it. */
 import { describe, expect, test, vi } from "vitest";
 import { garbageGuest, modes } from "./garbage.ts";
-import { bootImage, nightly, places } from "./harness.ts";
+import { bootImage, nightly, svm, vtx } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 3_600_000 });
 
@@ -14,11 +14,15 @@ const first = Number(process.env["SEED"] ?? 1);
 const mayEnd =
   /^(powered off|reset|reset \(triple fault\) \(0x[0-9a-f]+\)|halted with interrupts off \(0x[0-9a-f]+\)|task switch \(0x[0-9a-f]+\)|time limit|an event's delivery .*|an instruction .*)$/;
 
-describe.each(places)("On %s", (_name, place) => {
+// Not on a Ryzen: Bochs 2.7 takes a guest's triple fault under AMD-V for its own.
+describe.each([
+  ["VT-x", vtx],
+  ["AMD-V", svm],
+] as const)("On %s", (_name, place) => {
   test.each(Array.from({ length: boots }, (_, i) => first + i * perBoot))(
     `${perBoot} guests that execute garbage, from seed %d on, end themselves or run on`,
     async (seed) => {
-      const guests = Array.from({ length: perBoot }, (_, i) => garbageGuest(seed + i));
+      const guests = Array.from({ length: perBoot }, (_, i) => garbageGuest(seed + i, place.machine));
       const { log } = await bootImage({
         ...place,
         options: "vmlimit=100",

@@ -339,7 +339,7 @@ describe("INT n, INT3 and INTO whose delivery was stopped", () => {
   });
 });
 
-/** The CPU does not block NMIs while an injected one is handled (15.21.5): the monitor does, and IRET's exit tells it. */
+/** The CPU does not block NMIs while an injected one is handled (15.21.9): the monitor does, and IRET's exit tells it. */
 describe("NMIs", () => {
   /** The NMI's delivery is through, and its handler runs. */
   function handling(): CodeGuest<FakeSvm> {

@@ -1,10 +1,10 @@
 /** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, dirname, join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
 import { taggedFunctions } from "./tags.mjs";
-import { filesBelow } from "./sources.ts";
+import { filesBelow, importedBy } from "./sources.ts";
 import { command, step } from "./step.ts";
 
 const CFLAGS = [
@@ -87,17 +87,10 @@ export class Builder {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
     const transform = this.path("tools/build/noinline.mjs");
-    const sources = [
-      ...filesBelow(this.path("kernel"), ".ts"),
-      this.path("asconfig.json"),
-      transform,
-      this.path("tools/build/tags.mjs"),
-    ];
-    if (!module.entry.startsWith("kernel/"))
-      sources.push(...filesBelow(dirname(this.path(module.entry)), ".ts"));
+    const sources = importedBy(this.path(module.entry));
     const target = module.as ?? module.name;
     await step({
-      inputs: sources,
+      inputs: [...sources, this.path("asconfig.json"), transform, this.path("tools/build/tags.mjs")],
       salt: JSON.stringify(module),
       outputs: [wasm, `${wasm}.map`],
       run: async () => {

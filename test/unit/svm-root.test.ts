@@ -80,7 +80,7 @@ describe("Refused", () => {
   });
 
   test("is one with nothing of it changed", () => {
-    const host = amd({ msrs: { [VM_CR]: 0x10n } });
+    const host = amd({ msrs: { [VM_CR]: 0x18n } });
     host.boot();
     expect(host.msrWrites).toEqual([]);
     expect(host.cr[3]).toBe(0n);
@@ -192,6 +192,7 @@ const intercepts: Record<string, Intercept> = {
   NMI: { offset: 0x0c, bit: 1, why: "the host's" },
   INIT: { offset: 0x0c, bit: 3, why: "the host's" },
   VINTR: { offset: 0x0c, bit: 4, why: "the interrupt window" },
+  "selective write of CR0": { offset: 0x0c, bit: 5, why: "values that no CPU takes" },
   RDPMC: { offset: 0x0c, bit: 15, why: "the host's counters" },
   CPUID: { offset: 0x0c, bit: 18, why: "the virtual CPU's" },
   INVD: { offset: 0x0c, bit: 22, why: "it loses what others have written" },

@@ -3,8 +3,8 @@
 export namespace Code {
   export const READ_CR4: u32 = 0x04;
   export const WRITE_CR4: u32 = 0x14;
+  /** The first of 32, by vector. */
   export const EXCEPTION: u32 = 0x40;
-  export const EXCEPTION_LAST: u32 = 0x5f;
   export const INTR: u32 = 0x60;
   export const NMI: u32 = 0x61;
   export const VINTR: u32 = 0x64;

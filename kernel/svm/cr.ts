@@ -10,16 +10,15 @@ import { Dirty, Next, Vcpu } from "../vcpu/vcpu";
 import { Cr0, Efer, Rflags } from "../x86/cr";
 import { CR4_FORCED } from "./control";
 import * as F from "./field";
+import { MOV_TO_CR } from "./length";
 
-/** Opcode of MOV to a control register; the other one that writes CR0 is LMSW, in a group of others. */
-const MOV_TO_CR: u32 = 0x122;
 /** Bits that LMSW writes; it does not clear PE (APM Vol. 3, LMSW). */
 const LMSW: u64 = 15;
 /** Those that a CPU has: writes to others are ignored. */
 const CR0_KNOWN: u64 =
   Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 
-/** Whether v.code is an LMSW whose operand could not be read: a fault is queued. Makes v.crValue what it writes. */
+/** What writes CR0 is MOV or LMSW. Whether v.code is an LMSW whose operand could not be read: a fault is queued. Makes v.crValue what it writes. */
 function lmswFaults(v: Vcpu): bool {
   if (v.code.opcode == MOV_TO_CR) return false;
   if (!openRm(v, 2, 0)) return true;

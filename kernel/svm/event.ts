@@ -8,7 +8,8 @@ import { Vector } from "../x86/vector";
 import * as F from "./field";
 
 const DR6_BS: u64 = 1 << 14;
-const EVENT: u64 = 0xffffffff;
+const DR7_GD: u64 = 1 << 13;
+const VALID: u32 = 0x80000000;
 
 /** Whether an event waits for an entry that has not happened. The exit after it clears the bit (15.6, #VMEXIT). */
 export function isInjecting(): bool {
@@ -20,7 +21,7 @@ export function isInjecting(): bool {
  * IRET that was let through is done when RIP has moved.
  */
 function isNmiBlocked(v: Vcpu): bool {
-  if (v.nmiMask == NmiMask.Returning && v.rip != v.nmiReturn) v.nmiMask = NmiMask.None;
+  if (v.nmiMask == NmiMask.Returning && F.RIP.read() != v.nmiReturn) v.nmiMask = NmiMask.None;
   return v.nmiMask != NmiMask.None;
 }
 
@@ -31,9 +32,10 @@ export function loadInterruptibility(v: Vcpu): void {
   if (isNmiBlocked(v)) v.blocking |= Blocking.Nmi;
 }
 
-/** Makes the next entry deliver the event. */
+/** Makes the next entry deliver the event; an instruction's own comes when the guest executes it again. */
 export function inject(v: Vcpu, i: Injection): void {
   const type = <u32>bits(i.event, 10, 8);
+  if (type == EventType.SoftwareInterrupt) return;
   let event: u64 = i.event;
   // In real mode exceptions push no error code.
   if (event & F.EVENT_HAS_ERROR) {
@@ -65,8 +67,8 @@ export function setWindows(v: Vcpu, wanted: u32): void {
 }
 
 /**
- * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Intercepts During IDT Interrupt Delivery). An instruction's own,
- * INT n, INT3 or INTO, comes again when the guest executes it again: RIP is still there.
+ * The event whose delivery an exit interrupted: it is to be injected again (15.7.2, Intercepts During IDT Interrupt
+ * Delivery). Those of INT3 and INTO look like other exceptions, but RIP is at the instruction, as with INT n.
  */
 export function saveInterrupted(v: Vcpu): void {
   const event = F.EXIT_INT_INFO.read();
@@ -75,16 +77,22 @@ export function saveInterrupted(v: Vcpu): void {
   const type = <u32>bits(event, 10, 8);
   const vector = (<u32>event) & 0xff;
   const trap = type == EventType.HardwareException && (vector == Vector.BP || vector == Vector.OF);
-  if (type == EventType.SoftwareInterrupt || trap) return;
-  v.interrupted = <u32>(event & EVENT);
+  v.interrupted = trap ? VALID | (EventType.SoftwareInterrupt << 8) | vector : <u32>event;
   v.interruptedError = event & F.EVENT_HAS_ERROR ? <u32>(event >> 32) : 0;
   v.attention |= Attention.Interrupted;
+}
+
+/** What the delivery of a debug exception does, of one that the CPU has not raised (13.1.1.4, Debug Control Register). */
+export function clearGeneralDetect(): void {
+  const dr7 = F.DR7.read();
+  if (dr7 & DR7_GD) F.DR7.write(dr7 & ~DR7_GD);
 }
 
 /** An instruction with RF or TF is complete. `rflags`: what goes on behind it. With TF a single step is due. @noinline */
 export function endStep(v: Vcpu, rflags: u64): void {
   F.RFLAGS.write(rflags);
-  if (!(rflags & Rflags.TF)) return;
+  if (!(rflags & Rflags.TF) || v.attention & Attention.Exception) return;
+  clearGeneralDetect();
   F.DR6.write(F.DR6.read() | DR6_BS);
   v.exceptionVector = Vector.DB;
   v.exceptionHasError = 0;

@@ -7,11 +7,11 @@ import { bit } from "../lib/bits";
 import { flush } from "../machine/vmcb";
 import { guestClock } from "../vcpu/msr";
 import { Seg } from "../vcpu/system";
-import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
+import { Access, Attention, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Efer, Rflags } from "../x86/cr";
 import { Vector } from "../x86/vector";
 import { Code } from "./code";
-import { endStep, onIret, saveInterrupted } from "./event";
+import { clearGeneralDetect, endStep, loadInterruptibility, onIret, saveInterrupted } from "./event";
 import * as F from "./field";
 import { decodeInstruction, findLength } from "./length";
 import { loadControls, loadSegment, loadSystem } from "./system";
@@ -36,8 +36,7 @@ const FINAL: u32 = 32;
 /** What completing an instruction needs. False: it could not be fetched again, and a fault may be queued. */
 function loadInstruction(v: Vcpu, code: u32): bool {
   if (!findLength(v, code)) return false;
-  v.rflags = F.RFLAGS.read();
-  v.blocking = F.INTERRUPT_SHADOW.read() & 1 ? Blocking.Sti : 0;
+  loadInterruptibility(v);
   return true;
 }
 
@@ -48,8 +47,7 @@ function instruction(v: Vcpu, code: u32, kind: u32): u32 {
 
 /** INS and OUTS. */
 export function loadStringPort(v: Vcpu, info: u32): void {
-  v.rflags = F.RFLAGS.read();
-  v.blocking = F.INTERRUPT_SHADOW.read() & 1 ? Blocking.Sti : 0;
+  loadInterruptibility(v);
   v.prefetched = 0;
   v.portSize = (info >> Io.SIZE) & 7;
   v.portIn = info & Io.IN;
@@ -66,10 +64,11 @@ function decodeException(v: Vcpu, vector: u32): u32 {
   return Exit.Exception;
 }
 
-/** INT1 is a trap, but its exit comes before it. */
+/** INT1 is a trap, but its exit comes before it. The exception that it is takes the place of a single step. */
 function decodeIcebp(v: Vcpu): u32 {
   if (!loadInstruction(v, Code.ICEBP)) return Exit.Refetched;
   v.exitVector = Vector.DB;
+  clearGeneralDetect();
   v.skip();
   return Exit.Exception;
 }
@@ -95,7 +94,7 @@ function decodeControlRegister(v: Vcpu, code: u32): u32 {
   const info = F.EXIT_INFO_1.read();
   const next = F.NEXT_RIP.read();
   const told = code != Code.WRITE_CR0 && bit(info, MOV_TOLD) && next != 0;
-  if (!told && !decodeInstruction(v)) return Exit.Refetched;
+  if (!told && !decodeInstruction(v, code)) return Exit.Refetched;
   if (told) {
     v.length = <u32>(next - v.rip);
     loadControls(v);
@@ -113,8 +112,7 @@ function decodeControlRegister(v: Vcpu, code: u32): u32 {
 /** 15.25.6, Nested versus Guest Page Faults, Fault Ordering. The linear address is not told. */
 function decodeMemory(v: Vcpu): u32 {
   const info = F.EXIT_INFO_1.read();
-  v.rflags = F.RFLAGS.read();
-  v.blocking = F.INTERRUPT_SHADOW.read() & 1 ? Blocking.Sti : 0;
+  loadInterruptibility(v);
   loadSystem(v);
   v.gpa = F.EXIT_INFO_2.read();
   v.access = (bit(info, 1) ? Access.Write : 0) | (bit(info, 4) ? Access.Execute : 0);
@@ -183,9 +181,10 @@ export function decode(v: Vcpu): u32 {
     case Code.MCOMMIT:
     case Code.TLBSYNC:
       return Exit.Undefined;
+    case Code.EXCEPTION + Vector.DB:
+    case Code.EXCEPTION + Vector.AC:
+      return decodeException(v, code - Code.EXCEPTION);
     default:
-      if (code >= Code.EXCEPTION && code <= Code.EXCEPTION_LAST)
-        return decodeException(v, code - Code.EXCEPTION);
       return code >= Code.VMRUN && code <= Code.SKINIT ? Exit.Undefined : Exit.Unexpected;
   }
 }

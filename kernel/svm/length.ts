@@ -3,6 +3,8 @@
  * again: first the common case, an instruction without prefixes on one page of 64-bit code, and then all of them.
  */
 import * as guest from "../machine/guest";
+import { flush } from "../machine/vmcb";
+import { Prefix } from "../vcpu/code";
 import { decode } from "../vcpu/decode";
 import { Vcpu } from "../vcpu/vcpu";
 import { Efer } from "../x86/cr";
@@ -16,8 +18,15 @@ const FRAME: u64 = 0x000ffffffffff000;
 /** L among a segment's attributes, in its word. */
 const LONG: u64 = 1 << 25;
 const LENGTH: u32 = 24;
+/** The first byte of two, and opcodes, of which one is of several instructions. */
+const ESCAPE: u32 = 0x0f;
+const GROUP7: u32 = 0x101;
+const INVD: u32 = 0x108;
+const LMSW: u32 = 6;
+const MOV_FROM_CR: u32 = 0x120;
+export const MOV_TO_CR: u32 = 0x122;
 
-/** The instruction that exits with the code, first byte lowest, and its length from bit 24 on; 0 for one of several. */
+/** The instruction that exits with the code, first byte lowest, and its length from bit 24 on; 0 if it is not always the same. */
 function expected(code: u32): u32 {
   switch (code) {
     case Code.CPUID:
@@ -28,6 +37,14 @@ function expected(code: u32): u32 {
       return 0x300f | (2 << LENGTH);
     case Code.MSR:
       return 0x320f | (2 << LENGTH);
+    case Code.INVD:
+      return 0x080f | (2 << LENGTH);
+    case Code.WBINVD:
+      return 0x090f | (2 << LENGTH);
+    case Code.ICEBP:
+      return 0xf1 | (1 << LENGTH);
+    case Code.XSETBV:
+      return 0xd1010f | (3 << LENGTH);
     default:
       return 0;
   }
@@ -67,18 +84,49 @@ function quickNext(v: Vcpu, code: u32): u64 {
   return bytes == (wanted & 0xffffff) ? v.rip + length : 0;
 }
 
-/** Decodes the instruction at RIP, with what that needs. False: a fault is queued, or the guest is to try again. */
-export function decodeInstruction(v: Vcpu): bool {
+/** Whether v.code is an instruction that exits with the code. */
+function isSame(v: Vcpu, code: u32): bool {
+  const i = v.code;
+  const wanted = expected(code) & 0xffff;
+  const member = i.reg & 7;
+  switch (code) {
+    case Code.INVD:
+    case Code.WBINVD:
+      // QEMU says of either that it is the latter.
+      return (i.opcode & ~1) == INVD;
+    case Code.PAUSE:
+      return i.opcode == 0x90 && (i.prefixes & Prefix.Rep) != 0;
+    case Code.XSETBV:
+      return i.opcode == GROUP7 && !i.memory && member == 2 && (i.rm & 7) == 1;
+    case Code.READ_CR4:
+      return i.opcode == MOV_FROM_CR && i.reg == 4;
+    case Code.WRITE_CR4:
+      return i.opcode == MOV_TO_CR && i.reg == 4;
+    case Code.WRITE_CR0:
+      return i.opcode == MOV_TO_CR ? i.reg == 0 : i.opcode == GROUP7 && member == LMSW;
+    default:
+      return i.opcode == ((wanted & 0xff) == ESCAPE ? 0x100 | (wanted >> 8) : wanted);
+  }
+}
+
+/**
+ * Decodes the instruction at RIP that has exited, with what that needs. False: a fault is queued; or the guest is to try
+ * again, for there is another instruction by now. The CPU may have found the old one by a translation that is stale.
+ */
+export function decodeInstruction(v: Vcpu, code: u32): bool {
   v.prefetched = 0;
   v.rflags = F.RFLAGS.read();
   loadSystem(v);
-  return decode(v);
+  if (!decode(v)) return false;
+  if (isSame(v, code)) return true;
+  flush();
+  return false;
 }
 
 /** Puts the instruction's length into v.length. False as decodeInstruction(). */
 export function findLength(v: Vcpu, code: u32): bool {
   const next = nextRip(v, code);
-  if (!next) return decodeInstruction(v);
+  if (!next) return decodeInstruction(v, code);
   v.length = <u32>(next - v.rip);
   return true;
 }

@@ -1,6 +1,6 @@
 /**
  * Where an intercepted instruction ends. The CPU says it, if it saves the next RIP; if not, the instruction is looked at
- * again: first the common case, an instruction without prefixes on one page of 64-bit code, and then all of them.
+ * again: first the common case, an instruction of eight bytes at most on one page of 64-bit code, and then all of them.
  */
 import * as guest from "../machine/guest";
 import { flush } from "../machine/vmcb";
@@ -51,11 +51,10 @@ function expected(code: u32): u32 {
 }
 
 /**
- * Four bytes at RIP in 64-bit mode with 4-level paging, if they are on one page. The CPU has checked what it read; an entry
- * that the guest has changed since leads to other bytes, which are not those that are looked for.
+ * Eight bytes at RIP in 64-bit mode with 4-level paging, if one page has them all; else 0. The CPU has checked what it read;
+ * an entry that the guest has changed since leads to other bytes, which are not those that are looked for.
  */
-function fetch(rip: u64): u32 {
-  if ((rip & 4095) > 4092) return 0;
+function fetch(rip: u64): u64 {
   let entry = F.CR3.read();
   let shift: u32 = 39;
   for (;;) {
@@ -65,7 +64,14 @@ function fetch(rip: u64): u32 {
     shift -= 9;
   }
   const offsets = ((<u64>1) << shift) - 1;
-  return guest.load32((entry & FRAME & ~offsets) | (rip & offsets));
+  const offset = rip & offsets;
+  return offset > offsets - 7 ? 0 : guest.load64((entry & FRAME & ~offsets) | offset);
+}
+
+/** Prefixes of 64-bit code (SDM Vol. 2A 2.1.1 and 2.2.1): LOCK, which makes every one of these undefined, is none. */
+function isPrefix(byte: u32): bool {
+  if ((byte & 0xf0) == 0x40 || (byte & 0xfe) == 0x66) return true; // REX; operand and address size
+  return (byte & 0xe7) == 0x26 || (byte & 0xfe) == 0x64 || (byte & 0xfe) == 0xf2; // segments; REP
 }
 
 /** Address of the next instruction; 0 when it takes a whole decoding to tell. For what has one opcode. */
@@ -80,8 +86,12 @@ function quickNext(v: Vcpu, code: u32): u64 {
   const long = F.EFER.read() & Efer.LMA && F.CS.read() & LONG;
   if (!wanted || !long) return 0;
   const length = wanted >> LENGTH;
-  const bytes = fetch(v.rip) & ((1 << (length * 8)) - 1);
-  return bytes == (wanted & 0xffffff) ? v.rip + length : 0;
+  const mask = ((<u64>1) << (length * 8)) - 1;
+  let rip = v.rip;
+  for (let bytes = fetch(rip); (bytes & mask) != (wanted & mask); bytes >>= 8, rip++) {
+    if (!isPrefix((<u32>bytes) & 0xff)) return 0;
+  }
+  return rip + length;
 }
 
 /** Whether v.code is an instruction that exits with the code. */

@@ -327,7 +327,8 @@ export class FakeHost {
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
         configureTimer: (scale: bigint, _x2apic: number, watchdog: bigint) => {
           this.timerScale = u64(scale);
-          this.watchdog = u64(watchdog);
+          // It looks so often before it acts (boot/percpu.asm).
+          this.watchdog = u64(watchdog) * BigInt(abi("STRIKES"));
         },
         armTimer: (at: bigint) => void (apic.armed = u64(at)),
         halt: () => {

@@ -133,23 +133,15 @@ interrupt:
   call timer_eoi
   cmp dword [gs:PERCPU_IN_MONITOR], 0
   je .return
-  rdtsc
-  shl rdx, 32
-  or rdx, rax
   mov rax, [gs:PERCPU_EXITS]
-  cmp dword [gs:PERCPU_STRUCK], 0
-  je .strike
   cmp rax, [gs:PERCPU_STRUCK_AT]
-  jne .strike
-  sub rdx, [gs:PERCPU_STRUCK_TIME]
-  cmp rdx, [gs:PERCPU_WATCHDOG]
-  jae .kill
-  jmp .again                    ; a deadline of the guest's, not the watchdog's tick
-.strike:                        ; the first tick in this exit: look again in a while
-  mov dword [gs:PERCPU_STRUCK], 1
+  je .strike
   mov [gs:PERCPU_STRUCK_AT], rax
-  mov [gs:PERCPU_STRUCK_TIME], rdx
-.again:
+  mov dword [gs:PERCPU_STRUCK], 0
+.strike:
+  inc dword [gs:PERCPU_STRUCK]
+  cmp dword [gs:PERCPU_STRUCK], STRIKES
+  jae .kill
   call timer_watchdog
   jmp .return
 .kill:                          ; this monitor does not come back

@@ -30,6 +30,8 @@ enter_monitor:
   mov [gs:PERCPU_SLICE_END], rcx
   mov rcx, [rdi + VCPUCONTEXT_VMCB]
   mov [gs:PERCPU_VMCB], rcx
+  mov rcx, [rdi + VCPUCONTEXT_CONTROL]
+  mov [gs:PERCPU_CONTROL], rcx
   mov ecx, [rdi + VCPUCONTEXT_LAUNCHED]
   mov [gs:PERCPU_LAUNCHED], ecx
   mov ecx, [rdi + VCPUCONTEXT_VCPU]

@@ -3,6 +3,7 @@
 ; faults have stacks of their own, so nothing else is ever pushed there.
 
 %include "layout.inc"
+%include "boot/gprs.inc"
 
 EXIT_REASON       equ 0x4402
 EXIT_INTERRUPTION equ 0x4404
@@ -16,21 +17,7 @@ global vmx_run_vcpu, vmx_exit_stub
 %macro RESTORE 0
   mov rsp, [gs:PERCPU_GPRS]
   pop rax
-  pop rcx
-  pop rdx
-  pop rbx
-  lea rsp, [rsp + 8]            ; RSP is in the VMCS
-  pop rbp
-  pop rsi
-  pop rdi
-  pop r8
-  pop r9
-  pop r10
-  pop r11
-  pop r12
-  pop r13
-  pop r14
-  pop r15
+  POP_GPRS
 %endmacro
 
 ; In: rdi = VcpuContext. Returns a Leave in eax.
@@ -53,21 +40,7 @@ vmx_run_vcpu:
 
 align 16
 vmx_exit_stub:
-  push r15
-  push r14
-  push r13
-  push r12
-  push r11
-  push r10
-  push r9
-  push r8
-  push rdi
-  push rsi
-  push rbp
-  lea rsp, [rsp - 8]
-  push rbx
-  push rdx
-  push rcx
+  PUSH_GPRS
   push rax
   mov eax, EXIT_REASON
   vmread rsi, rax

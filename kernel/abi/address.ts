@@ -15,6 +15,8 @@ export const UNCACHED_WINDOW: u64 = 0xffffd00000000000;
 export const STACK_AREA: u64 = 0xffffe00000000000;
 export const STACK_SLOT: u64 = 0x10000;
 export const STACK_SIZE: u64 = 0x4000;
+/** VMCBs of one VM's vCPUs, a page each, on AMD-V: only its monitor has them here. */
+export const CONTROL_AREA: u64 = 0xffffe40000000000;
 /** The local APIC's registers, on CPUs without x2APIC, at the same place in every address space. */
 export const APIC_PAGE: u64 = 0xffffe80000000000;
 

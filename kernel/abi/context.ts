@@ -12,12 +12,17 @@ export class VcpuContext {
   ramHigh: u64;
   /** TSC value at which the slice ends. */
   sliceEnd: u64;
-  /** Physical address of the VMCS or VMCB. */
+  /** Physical address of the VMCS or VMCB; on AMD-V the page behind it takes the host's state (VMSAVE). */
   vmcb: u64;
+  /** Where the monitor has the VMCB, in its address space. */
+  control: u64;
   /** Linear address of the vCPU's area in the monitor's memory. */
   vcpu: u32;
   /** Whether the VMCS has been launched (SDM Vol. 3C 25.1, Overview). */
   launched: u32;
+  /** Tells the vCPU apart from all others. */
+  number: u32;
+  padding: u32;
 }
 
 /** What run_vcpu returns. The first three are what a monitor returns to its stub. */

@@ -25,7 +25,11 @@ export namespace Exit {
   export const Unexpected: u32 = 17;
   /** The guest has run for a whole slice without another exit. */
   export const Preempted: u32 = 18;
-  export const Count: u32 = 19;
+  /** The guest spins. */
+  export const Pause: u32 = 19;
+  /** The instruction could not be fetched again: the guest tries once more, or takes its fault. */
+  export const Refetched: u32 = 20;
+  export const Count: u32 = 21;
 }
 
 /** What was refused, counted. */

@@ -9,10 +9,8 @@ export class PerCpu {
   rootCr3: u64;
   /** VM exits on this CPU. The watchdog compares it between ticks: the same value means the same exit. */
   exits: u64;
-  /** `exits` at the last tick that found a monitor running. */
+  /** `exits` at the last tick that found a monitor running, and how many ticks have found that same exit. */
   struckAt: u64;
-  /** TSC value of that tick. */
-  struckTime: u64;
   struck: u32;
   /** Nonzero between run_vcpu and its return. */
   inMonitor: u32;
@@ -35,18 +33,23 @@ export class PerCpu {
   sliceEnd: u64;
   /** TSC value at which the timer is armed; ~0 when it is not. */
   armed: u64;
-  /** TSC ticks after which the watchdog looks again. */
+  /** TSC ticks after which the watchdog looks again. An exit that it finds STRIKES times does not come back. */
   watchdog: u64;
-  /** Physical address of the current VMCS or VMCB, and of the host's VMCB (AMD). */
+  /** Physical address of the current VMCS or VMCB, and where the monitor has the latter. */
   vmcb: u64;
-  hostVmcb: u64;
+  control: u64;
   /** LAPIC timer counts a TSC tick, as a 32.32 fixed-point number; 0 when the timer takes TSC deadlines. */
   timerScale: u64;
   x2apic: u32;
   /** VM-instruction error of a failed entry (SDM Vol. 3C 31.4, VM Instruction Error Numbers). */
   instructionError: u32;
   nmis: u32;
+  /** AMD-V: TLB_CONTROL that flushes the guest's translations and as little else as the CPU can. */
+  flush: u32;
 }
+
+/** A CPU that is itself a guest may be stopped for any time: one tick more or two say nothing of a monitor. */
+export const STRIKES: u32 = 8;
 
 /** Where in the block the CrashRecord starts. */
 export const PERCPU_CRASH: u32 = 512;

@@ -26,4 +26,6 @@ export namespace Request {
   export const Halt: u32 = 1;
   /** The console ring wants to be drained. */
   export const Console: u32 = 2;
+  /** The guest waits for nothing in particular: others first. */
+  export const Pass: u32 = 3;
 }

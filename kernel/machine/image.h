@@ -26,10 +26,12 @@ INTRINSIC u32 image_version(u32 n) { return n < sizeof TYPEVISOR_VERSION ? TYPEV
 INTRINSIC u32 image_buildId(void) { return __builtin_bswap32(*(u32 *)(build_id_note + 16)); }
 
 extern const u32 monitor_vmx_memory_pages, monitor_vmx_segment_count;
-extern const struct wasm3_segment monitor_vmx_segments[];
+extern const u32 monitor_svm_memory_pages, monitor_svm_segment_count;
+extern const struct wasm3_segment monitor_vmx_segments[], monitor_svm_segments[];
 
-INTRINSIC u32 image_monitorPages(void) { return monitor_vmx_memory_pages; }
-INTRINSIC u32 image_monitorSegments(void) { return monitor_vmx_segment_count; }
-INTRINSIC u32 image_segmentOffset(u32 n) { return monitor_vmx_segments[n].offset; }
-INTRINSIC u32 image_segmentLength(u32 n) { return monitor_vmx_segments[n].length; }
-INTRINSIC u64 image_segmentAddress(u32 n) { return (u64)monitor_vmx_segments[n].bytes; }
+#define MONITOR(which, what) ((which) ? monitor_svm_##what : monitor_vmx_##what)
+INTRINSIC u32 image_monitorPages(u32 which) { return MONITOR(which, memory_pages); }
+INTRINSIC u32 image_monitorSegments(u32 which) { return MONITOR(which, segment_count); }
+INTRINSIC u32 image_segmentOffset(u32 which, u32 n) { return MONITOR(which, segments)[n].offset; }
+INTRINSIC u32 image_segmentLength(u32 which, u32 n) { return MONITOR(which, segments)[n].length; }
+INTRINSIC u64 image_segmentAddress(u32 which, u32 n) { return (u64)MONITOR(which, segments)[n].bytes; }

@@ -18,9 +18,12 @@ export declare function idt(): u64;
 export declare function version(n: u32): u32;
 /** First four bytes of the linker's build id. */
 export declare function buildId(): u32;
-/** Size of a monitor's linear memory in wasm pages, and its initial contents: segment n's place, length and address. */
-export declare function monitorPages(): u32;
-export declare function monitorSegments(): u32;
-export declare function segmentOffset(n: u32): u32;
-export declare function segmentLength(n: u32): u32;
-export declare function segmentAddress(n: u32): u64;
+/**
+ * The monitor modules, one an extension (Extension): size of the linear memory in wasm pages, and its initial contents:
+ * segment n's place, length and address.
+ */
+export declare function monitorPages(which: u32): u32;
+export declare function monitorSegments(which: u32): u32;
+export declare function segmentOffset(which: u32, n: u32): u32;
+export declare function segmentLength(which: u32, n: u32): u32;
+export declare function segmentAddress(which: u32, n: u32): u64;

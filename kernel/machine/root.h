@@ -8,5 +8,6 @@
 #include "phys.h"
 #include "port.h"
 #include "state.h"
+#include "svm.h"
 #include "time.h"
 #include "vmx.h"

@@ -1,5 +1,5 @@
 #pragma once
-#include "types.h"
+#include "fpu.h"
 
 INTRINSIC void state_saveExtended(u64 hpa, int xsave) {
   u8 *area = (u8 *)(PHYSICAL_WINDOW + hpa);
@@ -11,14 +11,8 @@ INTRINSIC void state_restoreExtended(u64 hpa, int xsave) {
   if (xsave) __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
   else __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
 }
-INTRINSIC u64 state_readXcr0(void) {
-  u32 low, high;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (u64)high << 32 | low;
-}
-INTRINSIC void state_writeXcr0(u64 value) {
-  __asm__ volatile("xsetbv" : : "c"(0), "a"((u32)value), "d"((u32)(value >> 32)));
-}
+INTRINSIC u64 state_readXcr0(void) { return fpu_xcr0(); }
+INTRINSIC void state_writeXcr0(u64 value) { fpu_setXcr0(value); }
 
 #define STATE_DR(n)                                                                                            \
   case n: __asm__ volatile("mov %%db" #n ", %0" : "=r"(value)); break;

@@ -12,6 +12,10 @@ _Static_assert(LINEAR_BASE == WASM_BASE, "kernel/abi/address.ts and wasm3-runtim
 
 #define INTRINSIC static inline __attribute__((always_inline, unused))
 
+/* Kinds of traps beside wasm3-runtime.h's. */
+#define TRAP_FIELD_READ 101
+#define TRAP_FIELD_WRITE 102
+
 /* Ends the instance: the kind of trap is in RDI for the report (kernel/root/report.ts). A macro, so that the line table
  * has the TypeScript line. */
 #define WASM3_TRAP(kind)                                                                                       \

@@ -1,9 +1,6 @@
 #pragma once
 #include "vmread.h"
 
-#define TRAP_VMCS_READ 101
-#define TRAP_VMCS_WRITE 102
-
 #define PROCESSOR_CONTROLS 0x4002
 #define INTERRUPT_WINDOW (1u << 2)
 #define NMI_WINDOW (1u << 22)
@@ -40,7 +37,7 @@ INTRINSIC u64 vmcs_vmread(u32 field) {
   if (__builtin_constant_p(field)) {
     if (!vmcs_readable(field)) vmcs_field_not_readable();
   } else if (!vmcs_readable(field)) {
-    WASM3_TRAP(TRAP_VMCS_READ);
+    WASM3_TRAP(TRAP_FIELD_READ);
   }
   return raw_vmread(field);
 }
@@ -50,9 +47,9 @@ INTRINSIC void vmcs_vmwrite(u32 field, u64 value) {
   if (__builtin_constant_p(field)) {
     if (!mask) vmcs_field_not_writable();
   } else if (!mask) {
-    WASM3_TRAP(TRAP_VMCS_WRITE);
+    WASM3_TRAP(TRAP_FIELD_WRITE);
   }
-  if (mask != ~0ul && value & ~mask) WASM3_TRAP(TRAP_VMCS_WRITE);
+  if (mask != ~0ul && value & ~mask) WASM3_TRAP(TRAP_FIELD_WRITE);
   raw_vmwrite(field, value);
 }
 

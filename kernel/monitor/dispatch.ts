@@ -1,4 +1,4 @@
-/** One exit, one handler, whatever the vendor: but for I/O, which the vendor's own code has before. */
+/** One exit, one handler, whatever the vendor: but for I/O, MSRs and control registers, which the vendor's own code has before. */
 import { Exit } from "../abi/exit";
 import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
@@ -16,7 +16,6 @@ import {
   onUnexpected,
 } from "../vcpu/instruction";
 import { onMemory } from "../vcpu/emulate";
-import { onReadMsr, onWriteMsr } from "../vcpu/msr";
 import { Attention, Next, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
 import { nextEvent } from "./wiring";
@@ -29,11 +28,8 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
       return onHalt(v);
     case Exit.InterruptWindow:
     case Exit.NmiWindow:
+    case Exit.Refetched:
       return Next.Resume;
-    case Exit.ReadMsr:
-      return onReadMsr(v);
-    case Exit.WriteMsr:
-      return onWriteMsr(v);
     case Exit.Exception:
       return onException(v);
     case Exit.SetXcr:
@@ -52,6 +48,8 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
       return onTaskSwitch(v);
     case Exit.Preempted:
       return onPreempted(v);
+    case Exit.Pause:
+      return onPause(v);
     case Exit.Refused:
       return onRefused(v);
     default:
@@ -62,6 +60,13 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
 /** Root decides who runs next. */
 function onPreempted(v: Vcpu): u32 {
   v.request = Request.Continue;
+  return Next.Yield;
+}
+
+/** The guest spins, on a lock whose owner may be waiting for the CPU: others first. */
+function onPause(v: Vcpu): u32 {
+  v.skip();
+  v.request = Request.Pass;
   return Next.Yield;
 }
 

@@ -9,7 +9,7 @@ import { LoadError, StopReason } from "../abi/stop";
 import { COMMAND_LINE_OFFSET, VmFeature, VmInfo } from "../abi/vminfo";
 import { alignUp } from "../lib/bits";
 import * as guest from "../machine/guest";
-import { buildCpuid, noteXcr0 } from "../vcpu/cpuid";
+import { buildCpuid } from "../vcpu/cpuid";
 import { guestClock } from "../vcpu/msr";
 import { Seg, UNUSABLE } from "../vcpu/system";
 import { Next, Vcpu } from "../vcpu/vcpu";
@@ -240,6 +240,5 @@ function start(v: Vcpu): void {
   v.rflags = 2;
   guestClock.offset = 0 - info.tscBase;
   buildCpuid(info.tscHz, (info.features & VmFeature.Rdtscp) != 0, (info.features & VmFeature.Invpcid) != 0);
-  noteXcr0(1);
   resetPlatform(info.bootTime, info.ramLow, info.ramHigh);
 }

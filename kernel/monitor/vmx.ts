@@ -1,56 +1,52 @@
 /** The monitor on VT-x: what root and the exit stub call. */
-import { Injection, nmiDue } from "../vcpu/event";
-import { Attention, Next, Vcpu } from "../vcpu/vcpu";
+import { Injection } from "../vcpu/event";
+import { Next, Vcpu } from "../vcpu/vcpu";
 import { answerPlain, isPlain } from "../vcpu/cpuid";
 import { Exit } from "../abi/exit";
 import { onControlRegister } from "../vmx/cr";
 import { inject, isInjecting, loadInterruptibility, setWindows } from "../vmx/event";
 import { Io, Reason, complete, decode, loadStringPort, skip, wrapEip } from "../vmx/exit";
+import { readMsr, writeMsr } from "../vmx/msr";
 import { storeSystem } from "../vmx/system";
 import * as F from "../vmx/field";
-import { chooseEvent } from "./deliver";
-import { dispatch, halt } from "./dispatch";
-import { isLoaded, load } from "./load";
+import { dispatch } from "./dispatch";
 import { readByte, writeByte } from "./platform";
 import { onWide } from "./port";
+import { attendWith, enterWith } from "./run";
 import { onStringPort } from "./stringport";
-import { poll } from "./wiring";
 
-const injection = changetype<Injection>(memory.data(16, 4));
 
-/** Sees to what must be before the guest goes on, or instead of it. @noinline */
-function attend(v: Vcpu): u32 {
-  if (v.attention & Attention.Leave) {
-    const next = v.leave;
-    v.leave = Next.Resume;
-    v.attention &= ~Attention.Leave;
-    return next;
+@unmanaged
+class Vmx {
+  isInjecting(): bool {
+    return isInjecting();
   }
-  if (!isInjecting()) {
+  loadInterruptibility(v: Vcpu): void {
     loadInterruptibility(v);
-    const next = chooseEvent(v, injection);
-    if (next != Next.Resume) return next;
-    if (injection.event) inject(v, injection);
   }
-  setWindows(v, v.attention & (Attention.Nmi | Attention.Interrupt));
-  v.attention &= ~Attention.Window;
-  return Next.Resume;
+  inject(v: Vcpu, i: Injection): void {
+    inject(v, i);
+  }
+  setWindows(v: Vcpu, wanted: u32): void {
+    setWindows(v, wanted);
+  }
+  storeSystem(v: Vcpu): void {
+    storeSystem(v);
+  }
+}
+
+const vmx = changetype<Vmx>(0);
+
+/** @noinline */
+function attend(v: Vcpu): u32 {
+  return attendWith(vmx, v);
 }
 
 /** Root gives the vCPU the CPU: returns Leave.Resume to enter the guest. */
 export function enter(area: usize): u32 {
   const v = changetype<Vcpu>(area);
-  if (!isLoaded()) {
-    const next = load(v);
-    if (next != Next.Resume) return next;
-    storeSystem(v);
-  }
-  poll(v);
-  if (v.halted) {
-    if (!(v.attention & Attention.Interrupt) && !nmiDue(v)) return halt(v);
-    v.halted = 0;
-  }
-  return resume(v);
+  const next = enterWith(vmx, v);
+  return next == Next.Resume ? resume(v) : next;
 }
 
 /** What an exit ends with when its handler says to go on. */
@@ -84,6 +80,8 @@ function onIo(v: Vcpu): u32 {
 }
 
 function handle(v: Vcpu, kind: u32): u32 {
+  if (kind == Exit.ReadMsr) return readMsr(v);
+  if (kind == Exit.WriteMsr) return writeMsr(v);
   if (kind == Exit.ControlRegister) return onControlRegister(v);
   return kind == Exit.Refused && wrapEip(v) ? Next.Resume : dispatch(v, kind);
 }

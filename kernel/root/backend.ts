@@ -1,21 +1,36 @@
 /** The CPU's virtualization extension, chosen once at boot: the only place that knows which one it is. */
+import { VcpuContext } from "../abi/context";
+import { VmFeature } from "../abi/vminfo";
 import { Hpa } from "../lib/addr";
+import { alignUp } from "../lib/bits";
 import { Text } from "../lib/text";
 import * as image from "../machine/image";
 import * as msr from "../machine/msr";
+import { runVcpu as runSvm } from "../machine/svm";
 import * as machine from "../machine/vmx";
-import { VcpuContext } from "../abi/context";
-import { VmFeature } from "../abi/vminfo";
-import * as capability from "../vmx/capability";
-import * as vmx from "../vmx/setup";
+import * as svmCapability from "../svm/capability";
+import * as svmCheck from "../svm/check";
+import * as svm from "../svm/setup";
 import { GuestSummary } from "../vcpu/summary";
-import * as check from "../vmx/check";
+import * as vmxCapability from "../vmx/capability";
+import * as vmxCheck from "../vmx/check";
+import * as vmx from "../vmx/setup";
 import * as Msr from "../x86/msr";
-import { LARGE, HUGE, NO_FRAME, allocateZeroed } from "./frames";
+import { HUGE, LARGE, NO_FRAME, allocateZeroed } from "./frames";
+import { mapControl } from "./space";
 import { Format } from "./tables";
+
+/** Which extension; image.ts has a monitor module for each. */
+export namespace Extension {
+  export const Vmx: u32 = 0;
+  export const Svm: u32 = 1;
+}
 
 const EPT_ALL: u64 = 7;
 const EPT_WRITE_BACK: u64 = 6 << 3;
+/** Of a nested page table: present, writable, with a user's rights, which is what a guest's accesses have; A and D. */
+const NPT_TABLE: u64 = 7;
+const NPT_LEAF: u64 = 0x67;
 const MISC_FAST_STRINGS: u64 = 1 << 0;
 const MISC_NO_BRANCH_TRACE: u64 = 1 << 11;
 const MISC_NO_PEBS: u64 = 1 << 12;
@@ -23,41 +38,87 @@ const MISC_NO_PEBS: u64 = 1 << 12;
 
 @unmanaged
 class Backend {
+  /** VT-x: shared by all VMs. */
   msrBitmap: Hpa;
-  /** The VMCS that is current on this CPU. */
+  /** VT-x: the VMCS that is current on this CPU. */
   current: Hpa;
+  /** One of Extension. */
+  extension: u32;
 }
 
-const backend = changetype<Backend>(memory.data(16, 8));
-const config = changetype<vmx.VmcsConfig>(memory.data(104, 8));
+const backend = changetype<Backend>(memory.data(24, 8));
+const vmcs = changetype<vmx.VmcsConfig>(memory.data(104, 8));
+const vmcb = changetype<svm.VmcbConfig>(memory.data(48, 8));
 const nested = changetype<Format>(memory.data(24, 8));
+/** AMD-V: the permission maps, from the first page boundary on. */
+const maps = memory.data(24576);
+
+function isSvm(): bool {
+  return backend.extension == Extension.Svm;
+}
+
+/** One of Extension. */
+export function extension(): u32 {
+  return backend.extension;
+}
+
+export function name(): string {
+  return isSvm() ? "AMD-V" : "VT-x";
+}
 
 /** Whether this CPU can run guests; why not, if not. */
 export function preflight(why: Text): bool {
-  return capability.preflight(why);
+  if (vmxCapability.isOffered()) return vmxCapability.preflight(why);
+  if (svmCapability.isOffered()) {
+    backend.extension = Extension.Svm;
+    return svmCapability.preflight(why);
+  }
+  why.str("neither VT-x nor AMD-V: not offered by this CPU");
+  return false;
+}
+
+/** What of the extension is used. */
+export function describe(out: Text): Text {
+  out.str(name());
+  return isSvm() ? svmCapability.describe(out) : vmxCapability.describe(out);
+}
+
+function physical(linear: usize): Hpa {
+  return image.rootMemory() + linear;
 }
 
 /** Turns the extension on. False when it refuses or memory ran out. */
 export function enable(): bool {
   const region = allocateZeroed();
+  if (region == NO_FRAME) return false;
+  if (isSvm()) {
+    const io = <usize>alignUp(maps, 4096);
+    svm.fillMaps(io, io + svm.IO_MAP_SIZE);
+    vmcb.ioMap = physical(io);
+    vmcb.msrMap = physical(io + svm.IO_MAP_SIZE);
+    svm.enable(region);
+    return true;
+  }
   backend.msrBitmap = allocateZeroed();
-  if (region == NO_FRAME || backend.msrBitmap == NO_FRAME) return false;
+  if (backend.msrBitmap == NO_FRAME) return false;
   vmx.fillMsrBitmap(backend.msrBitmap);
   return vmx.enable(region);
 }
 
 /** How a nested translation table of this extension looks. */
 export function nestedFormat(): Format {
-  nested.leaf = EPT_ALL | EPT_WRITE_BACK;
-  nested.table = EPT_ALL;
-  nested.largest = capability.capability.hasHugePages ? HUGE : LARGE;
+  const huge = isSvm() ? svmCapability.capability.hasHugePages != 0 : vmxCapability.capability.hasHugePages;
+  nested.leaf = isSvm() ? NPT_LEAF : EPT_ALL | EPT_WRITE_BACK;
+  nested.table = isSvm() ? NPT_TABLE : EPT_ALL;
+  nested.largest = huge ? HUGE : LARGE;
   return nested;
 }
 
 /** What a guest may use besides what its CPUID says of the host's: VmFeature bits. */
 export function guestFeatures(): u32 {
-  const c = capability.capability;
-  return (c.hasRdtscp ? VmFeature.Rdtscp : 0) | (c.hasInvpcid ? VmFeature.Invpcid : 0);
+  const rdtscp = isSvm() ? svmCapability.capability.hasRdtscp != 0 : vmxCapability.capability.hasRdtscp;
+  const invpcid = isSvm() ? svmCapability.capability.hasInvpcid != 0 : vmxCapability.capability.hasInvpcid;
+  return (rdtscp ? VmFeature.Rdtscp : 0) | (invpcid ? VmFeature.Invpcid : 0);
 }
 
 /** IA32_MISC_ENABLE as guests read it: fast strings as the host has them, no branch trace and no PEBS (SDM Vol. 4 2.1). */
@@ -67,37 +128,54 @@ export function miscEnable(): u64 {
 }
 
 /**
- * Prepares a vCPU's control structure for the context. `number` tells it apart from all other vCPUs; `slice` is how many
- * TSC ticks its guest may run without an exit, where the CPU can see to that.
+ * Whether entries and exits switch SYSCALL's MSRs, KERNEL_GS_BASE, CR2 and DR6: on AMD-V the VMCB has them, and VMLOAD and
+ * VMSAVE move what VMRUN does not.
  */
-export function createVcpu(
-  context: VcpuContext,
-  nestedTop: Hpa,
-  number: u32,
-  tscOffset: u64,
-  slice: u64,
-): bool {
-  config.vmcs = context.vmcb;
-  config.msrBitmap = backend.msrBitmap;
-  config.ept = nestedTop;
-  config.hostCr3 = context.cr3;
-  config.hostStack = context.gprs + 128;
-  config.perCpu = image.perCpu();
-  config.tss = image.tss();
-  config.gdt = image.gdt();
-  config.idt = image.idt();
-  config.tscOffset = tscOffset;
-  config.slice = slice;
-  config.vpid = number + 1;
+export function switchesSyscall(): bool {
+  return isSvm();
+}
+
+/** Maps the vCPU's control structure for its monitor, if that is memory and not the CPU's own. False: memory ran out. */
+export function shareControl(context: VcpuContext): bool {
+  context.control = isSvm() ? mapControl(context.cr3, 0, context.vmcb) : 0;
+  return !isSvm() || context.control != 0;
+}
+
+/**
+ * Prepares a vCPU's control structure for the context. `slice` is how many TSC ticks its guest may run without an exit,
+ * where the CPU can see to that.
+ */
+export function createVcpu(context: VcpuContext, nestedTop: Hpa, tscOffset: u64, slice: u64): bool {
+  if (isSvm()) {
+    vmcb.vmcb = context.vmcb;
+    vmcb.nestedTop = nestedTop;
+    vmcb.tscOffset = tscOffset;
+    vmcb.number = context.number;
+    svm.create(vmcb);
+    return true;
+  }
+  const vpid = context.number + 1;
+  vmcs.vmcs = context.vmcb;
+  vmcs.msrBitmap = backend.msrBitmap;
+  vmcs.ept = nestedTop;
+  vmcs.hostCr3 = context.cr3;
+  vmcs.hostStack = context.gprs + 128;
+  vmcs.perCpu = image.perCpu();
+  vmcs.tss = image.tss();
+  vmcs.gdt = image.gdt();
+  vmcs.idt = image.idt();
+  vmcs.tscOffset = tscOffset;
+  vmcs.slice = slice;
+  vmcs.vpid = vpid;
   backend.current = context.vmcb;
-  if (!vmx.create(config)) return false;
+  if (!vmx.create(vmcs)) return false;
   // What an earlier vCPU of this number left in the TLB.
   machine.invalidateEpt(vmx.eptPointer(nestedTop));
-  if (capability.capability.hasVpid) machine.invalidateVpid(number + 1);
+  if (vmxCapability.capability.hasVpid) machine.invalidateVpid(vpid);
   return true;
 }
 
-/** Makes the vCPU's control structure the one that VMREAD, VMWRITE and entries are about. */
+/** VT-x: makes the vCPU's VMCS the one that VMREAD, VMWRITE and entries are about. */
 function select(context: VcpuContext): void {
   if (backend.current == context.vmcb) return;
   assert(machine.load(context.vmcb), "VMPTRLD refused a VMCS of ours");
@@ -106,25 +184,41 @@ function select(context: VcpuContext): void {
 
 /** Runs the vCPU until root is wanted; returns a Leave. */
 export function run(context: VcpuContext): u32 {
+  if (isSvm()) {
+    svm.prepare(context.vmcb, context.number);
+    const left = runSvm(changetype<usize>(context));
+    svm.settle(context.vmcb);
+    return left;
+  }
   select(context);
   return machine.runVcpu(changetype<usize>(context));
 }
 
 /** Lets go of a vCPU's control structure, so that its page can be given back. */
 export function destroyVcpu(context: VcpuContext): void {
+  if (isSvm()) return;
   machine.clear(context.vmcb);
   if (backend.current == context.vmcb) backend.current = 0;
 }
 
 /** Reads the vCPU's registers. */
 export function readGuest(context: VcpuContext, out: GuestSummary): void {
+  if (isSvm()) {
+    svm.readGuest(context.vmcb, out);
+    return;
+  }
   select(context);
   vmx.readGuest(out);
 }
 
-/** Explains why the vCPU that ran last could not be entered. */
-export function explainEntry(out: Text): void {
-  check.explainEntry(out);
+/** Explains why the vCPU could not be entered. */
+export function explainEntry(context: VcpuContext, out: Text): void {
+  if (isSvm()) {
+    svmCheck.explainEntry(context.vmcb, out);
+    return;
+  }
+  select(context);
+  vmxCheck.explainEntry(out);
 }
 
 export function entryError(): u32 {

@@ -13,8 +13,8 @@ const PM_HZ: u64 = 3579545;
 const PIT_HZ: u64 = 1193182;
 /** Length of a measurement: 1/20 s. */
 const PARTS: u64 = 20;
-/** How often to look at a clock before it counts as standing still: no port is read 80 million times a second. */
-const PATIENCE: u32 = 4000000;
+/** TSC ticks after which a clock counts as standing still: no TSC counts so far in 1/PARTS s. */
+const PATIENCE: u64 = 1000000000;
 /** No CPU with VT-x is slower: a figure below is none. */
 const SLOWEST_HZ: u64 = 1000000;
 
@@ -61,21 +61,21 @@ function fromHypervisor(): u64 {
 
 /** Waits for 1/PARTS s on the PM timer (ACPI 6.4 4.8.3.3): 24 bits are enough. */
 function waitPm(): bool {
-  let patience = PATIENCE;
+  const end = tsc() + PATIENCE;
   const start = in32(acpi.pmTimer);
-  while (((in32(acpi.pmTimer) - start) & 0xffffff) < <u32>(PM_HZ / PARTS)) if (--patience == 0) return false;
+  while (((in32(acpi.pmTimer) - start) & 0xffffff) < <u32>(PM_HZ / PARTS)) if (tsc() > end) return false;
   return true;
 }
 
 /** Waits for 1/PARTS s on the PIT's channel 2 (8254): mode 0, its output is bit 5 of port 61h. */
 function waitPit(): bool {
-  let patience = PATIENCE;
+  const end = tsc() + PATIENCE;
   const count = <u32>(PIT_HZ / PARTS);
   out8(0x61, (in8(0x61) & ~2) | 1);
   out8(0x43, 0xb0);
   out8(0x42, count & 255);
   out8(0x42, count >> 8);
-  while (!(in8(0x61) & 0x20)) if (--patience == 0) return false;
+  while (!(in8(0x61) & 0x20)) if (tsc() > end) return false;
   return true;
 }
 

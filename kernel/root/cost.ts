@@ -46,6 +46,10 @@ function exitName(kind: u32): string {
       return "entry-refused";
     case Exit.Preempted:
       return "preempted";
+    case Exit.Pause:
+      return "pause";
+    case Exit.Refetched:
+      return "refetched";
     default:
       return "other";
   }

@@ -1,5 +1,6 @@
 /** Root's entry points: the boot, and faults in root itself. */
 import { banner } from "./version";
+import { STRIKES } from "../abi/percpu";
 import { VECTOR_DEVICE } from "../abi/vector";
 import { bit } from "../lib/bits";
 import { Text } from "../lib/text";
@@ -24,12 +25,14 @@ import { schedule, start as startVm } from "./scheduler";
 import { screen } from "./screen";
 import { enterRootSpace } from "./space";
 import { enableExtendedState } from "./switch";
-import { comIrq, comPort, uart } from "./uart";
+import { comIrq, comPort, uart, wait } from "./uart";
 import { table, vm } from "./vm";
 import { readModules } from "./modules";
 
 const why = changetype<Text>(memory.data(16));
 const WHY: u32 = 240;
+/** Milliseconds. */
+const UART_WAIT: u32 = 3000;
 const whyBuffer = memory.data(240);
 const regs = memory.data(16, 4);
 
@@ -136,7 +139,12 @@ export function start(magic: u32, bootInfo: u32): void {
   resetIoapic();
   if (!calibrate()) refuse(reason().str("time: neither the PM timer nor the PIT counts"));
   enableTimer(tscDeadline);
-  cpu.configureTimer(tscDeadline ? 0 : (clock.apicHz << 32) / clock.tscHz, x2apic, ticks(options.watchdog));
+  wait.ticks = ticks(UART_WAIT);
+  cpu.configureTimer(
+    tscDeadline ? 0 : (clock.apicHz << 32) / clock.tscHz,
+    x2apic,
+    ticks(options.watchdog) / STRIKES,
+  );
   say(
     info()
       .str("memory ")
@@ -151,8 +159,9 @@ export function start(magic: u32, bootInfo: u32): void {
   );
   interruptsOf(options.console);
   if (options.guestConsole != options.console) interruptsOf(options.guestConsole);
+  say(backend.describe(info()));
   say(info().str("PCI: bus mastering turned off in ").dec(clearBusMasters()).str(" functions"));
-  if (!backend.enable()) refuse(reason().str("VT-x: VMXON failed"));
+  if (!backend.enable()) refuse(reason().str(backend.name()).str(": cannot be turned on"));
   if (!readModules(reason())) refuse(why);
   say(debug().str("memory in use: ").size(frames.used));
   for (let i: u32 = 0; i < table.count; i++) {

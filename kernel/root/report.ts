@@ -51,8 +51,9 @@ function trapName(kind: u64): string {
   if (kind == Trap.SignatureMismatch) return "indirect call of a function of another type";
   if (kind == Trap.OutOfBounds) return "memory.fill or memory.copy out of bounds";
   if (kind == Trap.Abort) return "assertion failed";
-  if (kind == Trap.FieldRead) return "read of a VMCS field off the allow list";
-  if (kind == Trap.FieldWrite) return "write of a VMCS field, or of bits in it, off the allow list";
+  if (kind == Trap.FieldRead) return "read of a control structure's field off the allow list";
+  if (kind == Trap.FieldWrite)
+    return "write of a control structure's field, or of bits in it, off the allow list";
   return "invalid opcode";
 }
 

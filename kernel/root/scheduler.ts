@@ -55,7 +55,7 @@ export function start(v: Vm): bool {
   v.state = State.Ended;
   const out = error().str("refused: vm").dec(v.id).str(": ");
   if (failure == Failure.ControlStructure) {
-    say(out.str("the CPU refused its VMCS"));
+    say(out.str("the CPU refused its control structure"));
     return false;
   }
   out.str("memory: ").size(v.memory);
@@ -121,11 +121,11 @@ function loadErrorName(e: u64): string {
   }
 }
 
-function detail(out: Text, reason: u32, value: u64): Text {
+function detail(out: Text, v: Vm, reason: u32, value: u64): Text {
   if (reason == StopReason.LoadFailed) return out.str(": ").str(loadErrorName(value));
   if (reason == StopReason.EntryRefused) {
     out.str(": ");
-    backend.explainEntry(out);
+    backend.explainEntry(v.context, out);
     return out;
   }
   if (reason == StopReason.EntryFailed) {
@@ -154,7 +154,7 @@ function end(v: Vm, reason: u32, value: u64): void {
     .str(again ? ": restarts: " : ": ended: ")
     .str(stopName(reason));
   if (reason == StopReason.Trap) cause(out.str(": "), takeRecord());
-  else detail(out, reason, value);
+  else detail(out, v, reason, value);
   say(out);
   if (reason == StopReason.Trap || reason == StopReason.Killed) reportTrap(v, takeRecord());
   if (!orderly) reportVcpu(v);
@@ -177,6 +177,8 @@ function serveRequest(v: Vm, left: u32): void {
   } else if (run.request == Request.Halt) {
     v.state = State.Halted;
     v.wake = run.wake;
+  } else if (run.request == Request.Pass) {
+    v.context.sliceEnd = 0;
   }
   if (v.alive) drain(v);
 }

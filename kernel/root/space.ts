@@ -4,6 +4,7 @@
  */
 import {
   APIC_PAGE,
+  CONTROL_AREA,
   GUEST_WINDOW,
   LINEAR_BASE,
   PAGE,
@@ -174,6 +175,12 @@ export function newMonitorSpace(linear: Hpa, linearSize: u64, stacks: Hpa, vcpus
 /** Where vCPU n's stack starts, in its monitor's space. The slot's lower part is never mapped. */
 export function stackTop(n: u32): Hva {
   return STACK_AREA + (<u64>n + 1) * STACK_SLOT;
+}
+
+/** Gives the monitor vCPU n's control structure, a page; returns where. 0 when memory ran out. */
+export function mapControl(top: Hpa, n: u32, control: Hpa): Hva {
+  const at = CONTROL_AREA + <u64>n * PAGE;
+  return map(top, at, control, PAGE, pages(WRITABLE | NO_EXECUTE, SMALL)) ? at : 0;
 }
 
 export function mapGuestRam(top: Hpa, gpa: Gpa, hpa: Hpa, length: u64): bool {

@@ -10,24 +10,26 @@ import * as phys from "../machine/phys";
 import * as state from "../machine/state";
 import { Cr4 } from "../x86/cr";
 import * as Msr from "../x86/msr";
+import { switchesSyscall } from "./backend";
 import { EXTENDED_STATE_MAX, Vm } from "./vm";
 
 
 @unmanaged
 class Saved {
+  tscAux: u64;
+  dr0: u64;
+  dr1: u64;
+  dr2: u64;
+  dr3: u64;
+  xcr0: u64;
+  // Only where entries and exits leave these alone too: on VT-x.
   star: u64;
   lstar: u64;
   cstar: u64;
   fmask: u64;
   kernelGsBase: u64;
-  tscAux: u64;
   cr2: u64;
-  dr0: u64;
-  dr1: u64;
-  dr2: u64;
-  dr3: u64;
   dr6: u64;
-  xcr0: u64;
 }
 
 
@@ -79,19 +81,33 @@ export function resetState(v: Vm): void {
   if (owner.owner == v.id + 1) owner.owner = 0;
 }
 
-function save(s: Saved, area: u64): void {
+function saveSyscall(s: Saved): void {
   s.star = msr.read(Msr.IA32_STAR);
   s.lstar = msr.read(Msr.IA32_LSTAR);
   s.cstar = msr.read(Msr.IA32_CSTAR);
   s.fmask = msr.read(Msr.IA32_FMASK);
   s.kernelGsBase = msr.read(Msr.IA32_KERNEL_GS_BASE);
-  if (owner.rdtscp) s.tscAux = msr.read(Msr.IA32_TSC_AUX);
   s.cr2 = state.readCr2();
+  s.dr6 = state.readDr(6);
+}
+
+function restoreSyscall(s: Saved): void {
+  msr.write(Msr.IA32_STAR, s.star);
+  msr.write(Msr.IA32_LSTAR, s.lstar);
+  msr.write(Msr.IA32_CSTAR, s.cstar);
+  msr.write(Msr.IA32_FMASK, s.fmask);
+  msr.write(Msr.IA32_KERNEL_GS_BASE, s.kernelGsBase);
+  state.writeCr2(s.cr2);
+  state.writeDr(6, s.dr6);
+}
+
+function save(s: Saved, area: u64): void {
+  if (!switchesSyscall()) saveSyscall(s);
+  if (owner.rdtscp) s.tscAux = msr.read(Msr.IA32_TSC_AUX);
   s.dr0 = state.readDr(0);
   s.dr1 = state.readDr(1);
   s.dr2 = state.readDr(2);
   s.dr3 = state.readDr(3);
-  s.dr6 = state.readDr(6);
   if (owner.xsave) {
     s.xcr0 = state.readXcr0();
     state.writeXcr0(owner.xcr0);
@@ -100,18 +116,12 @@ function save(s: Saved, area: u64): void {
 }
 
 function restore(s: Saved, area: u64): void {
-  msr.write(Msr.IA32_STAR, s.star);
-  msr.write(Msr.IA32_LSTAR, s.lstar);
-  msr.write(Msr.IA32_CSTAR, s.cstar);
-  msr.write(Msr.IA32_FMASK, s.fmask);
-  msr.write(Msr.IA32_KERNEL_GS_BASE, s.kernelGsBase);
+  if (!switchesSyscall()) restoreSyscall(s);
   if (owner.rdtscp) msr.write(Msr.IA32_TSC_AUX, s.tscAux);
-  state.writeCr2(s.cr2);
   state.writeDr(0, s.dr0);
   state.writeDr(1, s.dr1);
   state.writeDr(2, s.dr2);
   state.writeDr(3, s.dr3);
-  state.writeDr(6, s.dr6);
   if (owner.xsave) state.writeXcr0(owner.xcr0);
   state.restoreExtended(area, owner.xsave);
   if (owner.xsave) state.writeXcr0(s.xcr0);

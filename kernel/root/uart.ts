@@ -1,5 +1,6 @@
 /** A host UART (National Semiconductor PC16550D): polled or by interrupt, with a ring for what waits to be sent. */
 import { in8, out8 } from "../machine/port";
+import { tsc } from "../machine/time";
 
 const RING: u32 = 65536;
 
@@ -21,7 +22,7 @@ const LSR_THRE: u32 = 0x20;
 const FIFO: u32 = 16;
 const CLOCK: u32 = 115200;
 /** How often to poll a transmitter before it counts as broken: 100 ms at the slowest port access seen. */
-const PATIENCE: u32 = 200000;
+const POLLS: u32 = 200000;
 
 
 @unmanaged
@@ -97,13 +98,17 @@ export class Uart {
     }
   }
 
-  /** Sends everything, polling. A transmitter that never gets ready is given up. */
+  /** Sends everything, polling. A transmitter that does not get ready for so long is given up. */
   flush(): void {
-    let patience = PATIENCE;
-    while (this.enabled && this.head != this.tail && patience > 0) {
+    let polls: u32 = 0;
+    let end = tsc() + wait.ticks;
+    while (this.enabled && this.head != this.tail && (polls < POLLS || tsc() < end)) {
       const before = this.tail;
       this.send();
-      patience = this.tail == before ? patience - 1 : PATIENCE;
+      polls++;
+      if (this.tail == before) continue;
+      polls = 0;
+      end = tsc() + wait.ticks;
     }
     this.tail = this.head;
   }
@@ -119,6 +124,14 @@ export class Uart {
   }
 }
 
+
+@unmanaged
+class Wait {
+  ticks: u64;
+}
+
+/** How long flush() waits at least, in TSC ticks: an emulator's UART is ready when somebody reads what it sent. */
+export const wait = changetype<Wait>(memory.data(8, 8));
 const uarts = memory.data(80, 8);
 const rings = memory.data(131072, 16);
 

@@ -24,6 +24,8 @@ const GIB4: u64 = 0x100000000;
 /** Guest RAM up to here is low; the rest starts at 4 GiB, as on a PC. */
 const LOW_LIMIT: u64 = 0xc0000000;
 export const EXTENDED_STATE_MAX: u64 = 0x4000;
+/** The vCPU's VMCS, or its VMCB and the page behind it. */
+const CONTROL: u64 = 2 * SMALL;
 
 export namespace State {
   export const None: u32 = 0;
@@ -93,7 +95,7 @@ export class Vm {
 
   /** Physical address of the extended state area. */
   get extendedState(): Hpa {
-    return this.home + LARGE - SMALL - EXTENDED_STATE_MAX;
+    return this.home + LARGE - CONTROL - EXTENDED_STATE_MAX;
   }
 
   get alive(): bool {
@@ -119,7 +121,7 @@ export function vm(n: u32): Vm {
 
 /** Size of every monitor's linear memory. */
 export function linearSize(): u64 {
-  return (<u64>image.monitorPages()) << 16;
+  return (<u64>image.monitorPages(backend.extension())) << 16;
 }
 
 if (TEXT_MAX > COMMAND_LINE_MAX) ERROR("a module's string is longer than a VM's page has room for");
@@ -143,17 +145,23 @@ export function create(v: Vm): u32 {
   c.ramLow = v.ramLow;
   c.ramHigh = v.ramHigh;
   c.vcpu = VCPU_AREA;
-  c.vmcb = v.home + LARGE - SMALL;
+  c.vmcb = v.home + LARGE - CONTROL;
   c.launched = 0;
+  c.number = v.id;
+  if (!backend.shareControl(c)) return Failure.NoMemory;
   if (!addRam(v, 0, v.ramLow) || !addRam(v, GIB4, v.ramHigh)) return Failure.NoMemory;
-  for (let i: u32 = 0; i < image.monitorSegments(); i++) {
-    phys.copy(v.linear(image.segmentOffset(i)), image.segmentAddress(i), image.segmentLength(i));
+  const which = backend.extension();
+  for (let i: u32 = 0; i < image.monitorSegments(which); i++) {
+    phys.copy(
+      v.linear(image.segmentOffset(which, i)),
+      image.segmentAddress(which, i),
+      image.segmentLength(which, i),
+    );
   }
   const now = tsc();
   loadModules(v);
   tell(v, now);
-  if (!backend.createVcpu(c, v.nestedTop, v.id, 0 - now, ticks(options.slice)))
-    return Failure.ControlStructure;
+  if (!backend.createVcpu(c, v.nestedTop, 0 - now, ticks(options.slice))) return Failure.ControlStructure;
   v.overhead = frames.used - before - v.memory;
   v.state = State.Ready;
   v.started = now;

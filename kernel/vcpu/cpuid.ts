@@ -3,6 +3,7 @@
  * the exit is a lookup. SDM Vol. 2A, CPUID; APM Vol. 3 Appendix E.
  */
 import { query } from "../machine/cpuid";
+import { xcr0 } from "../machine/fpu";
 import { Cr4 } from "../x86/cr";
 import { Next, Vcpu } from "./vcpu";
 
@@ -218,8 +219,13 @@ export function noteOsxsave(on: bool): void {
 const LEGACY_AND_HEADER: u32 = 576;
 const ALIGNED: u32 = 1 << 1;
 
-/** XCR0 shows in leaf Dh: the sizes of the enabled components' area, in the standard and in the compacted format. */
-export function noteXcr0(value: u64): void {
+/**
+ * XCR0 shows in leaf Dh: the sizes of the enabled components' area, in the standard and in the compacted format. The CPU is
+ * asked for it: not every one exits at XSETBV that should (QEMU's does not).
+ */
+function noteXcr0(): void {
+  if (!(answer(1).ecx & XSAVE)) return;
+  const value = xcr0();
   let standard = LEGACY_AND_HEADER;
   let compacted = LEGACY_AND_HEADER;
   for (let n: u32 = 2; n < 63; n++) {
@@ -250,7 +256,10 @@ function lookUp(leaf: u32, subleaf: u32): Answer {
     return raw;
   }
   if (leaf == 7) return subleaf == 0 ? answer(7) : zero;
-  if (leaf == 0xd) return subleaf < 63 ? stateAnswer(subleaf) : zero;
+  if (leaf == 0xd) {
+    noteXcr0();
+    return subleaf < 63 ? stateAnswer(subleaf) : zero;
+  }
   return (leaf & 0x3fffffff) < GROUP && leaf < 0xc0000000 ? answer(leaf) : zero;
 }
 

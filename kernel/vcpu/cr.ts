@@ -6,10 +6,9 @@ import { Cr0, Cr4, Efer } from "../x86/cr";
 import { loadPhysical } from "./bus";
 import { features, noteOsxsave } from "./cpuid";
 import { raiseGp } from "./event";
-import { Seg } from "./system";
+import { RSP } from "./operand";
+import { PDPTE_RESERVED, Seg } from "./system";
 import { Dirty, Next, Vcpu } from "./vcpu";
-
-const RSP: u32 = 4;
 
 /** Bits whose change by the guest exits. NE must stay 1 under VT-x; CD and NW would slow the host. */
 export const CR0_WATCHED: u64 = Cr0.NE | Cr0.NW | Cr0.CD;
@@ -24,8 +23,6 @@ export function cr4Allowed(): u64 {
 /** Bits whose change makes the CPU read the PDPTEs (SDM Vol. 3A 4.4.1, PDPTE Registers). */
 const CR0_PDPTES: u64 = Cr0.CD | Cr0.NW | Cr0.PG;
 const CR4_PDPTES: u64 = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
-/** Those that must be 0 in one that is present; so must be what lies beyond the physical address. */
-const PDPTE_RESERVED: u64 = 0x1e6;
 
 /**
  * Whether MOV to CR0 of this value is #GP (SDM Vol. 2B, MOV to Control Registers; Vol. 3A 10.8.5, Initializing IA-32e

@@ -16,6 +16,7 @@ import {
   opcodeWord,
   operation,
 } from "./opcodes";
+import { RSP } from "./operand";
 import { Seg } from "./system";
 import { Vcpu } from "./vcpu";
 
@@ -27,7 +28,6 @@ const BASES16: u32 = 0x35765533;
 const REX_W: u32 = 8;
 const SIB: u32 = 4;
 const NO_REGISTER: u32 = 5;
-const RSP: u32 = 4;
 const RBP: u32 = 5;
 const RSI: u32 = 6;
 /** Instruction.modrm has been read. */

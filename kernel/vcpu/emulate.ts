@@ -3,7 +3,7 @@
  * instructions, and what code that nobody claims reads as.
  */
 import { StopReason } from "../abi/stop";
-import { Rflags } from "../x86/cr";
+import { Cr0, Efer, Rflags } from "../x86/cr";
 import { arithmetic } from "./arithmetic";
 import { loadPhysical, storePhysical } from "./bus";
 import { Instruction, Prefix } from "./code";
@@ -16,6 +16,7 @@ import { RAX, RBX, RCX, RDX, finish, mask, readRegister, writeRegister } from ".
 import { linearAddress } from "./segment";
 import { stack } from "./stack";
 import { string } from "./string";
+import { Seg } from "./system";
 import { Access, Attention, Next, Vcpu } from "./vcpu";
 import { FAULT, translate } from "./walk";
 
@@ -85,6 +86,29 @@ function execute(v: Vcpu): bool {
   return true;
 }
 
+function faults(v: Vcpu, linear: u64, access: u32): bool {
+  return translate(v, v.system.is64 ? linear : <u32>linear, access) == FAULT;
+}
+
+/**
+ * Whether the walk of the guest's tables that exited ends in a page fault, which is then queued. AMD-V does not tell for
+ * which linear address it was: it was for the operand or the stack, or, of an event, for its gate or the stack.
+ */
+function walkFaults(v: Vcpu, delivering: bool): bool {
+  if (v.access & Access.Known) return faults(v, v.linear, delivering ? Access.Implicit : 0);
+  const s = v.system;
+  const i = v.code;
+  if (delivering) {
+    const gate = (<u64>(v.interrupted & 0xff)) << (s.efer & Efer.LMA ? 4 : s.cr0 & Cr0.PE ? 3 : 2);
+    if (faults(v, s.idtrBase + gate, Access.Implicit)) return true;
+  } else if (i.memory) {
+    const base = !s.is64 || i.segment >= Seg.FS ? s.segment(i.segment).base : 0;
+    if (faults(v, base + i.address, 0)) return true;
+  }
+  const stack = s.is64 ? 0 : s.segment(Seg.SS).base;
+  return faults(v, stack + v.rsp - 1, Access.Write | (delivering ? Access.Implicit : 0));
+}
+
 /**
  * Exit.Memory. The instruction decides what happens, not the access that the exit reports: it is executed from its
  * start. Needs v.system, v.rsp, v.rflags and v.blocking.
@@ -100,8 +124,7 @@ export function onMemory(v: Vcpu): u32 {
     if (!decode(v) || execute(v)) return Next.Resume;
   }
   // What is left can be done only if it was a paging structure that nobody claims, and the CPU finds a reserved bit set.
-  const walking = (v.access & (Access.Linear | Access.Known)) == Access.Known;
-  if (walking && translate(v, v.linear, delivering ? Access.Implicit : 0) == FAULT) return Next.Resume;
+  if (!(v.access & Access.Linear) && walkFaults(v, delivering)) return Next.Resume;
   if (delivering) return v.stop(StopReason.DeliveryNotEmulated, v.gpa);
   return v.stop(StopReason.NotEmulated, v.code.low);
 }

@@ -22,8 +22,15 @@ export function nextByte(v: Vcpu): u32 {
     raiseGp(v);
     return 0;
   }
+  if (n < v.prefetched) {
+    const given = <u32>load<u8>(changetype<usize>(v) + n, offsetof<Vcpu>("codeLow"));
+    store<u8>(changetype<usize>(i) + n, given);
+    i.length = n + 1;
+    i.failed = 0;
+    return given;
+  }
   if (!linearAddress(v, Seg.CS, v.rip + n, 1, Access.Execute)) return 0;
-  if (n == 0 || ((<u32>i.linear) & 4095) == 0) i.gpa = translate(v, i.linear, Access.Execute);
+  if (n == v.prefetched || ((<u32>i.linear) & 4095) == 0) i.gpa = translate(v, i.linear, Access.Execute);
   else i.gpa++;
   if (i.gpa == FAULT) return 0;
   const value = <u32>loadPhysical(v, i.gpa, 1);

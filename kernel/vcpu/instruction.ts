@@ -2,7 +2,7 @@
 import { Refusal } from "../abi/exit";
 import { StopReason } from "../abi/stop";
 import { setXcr0 } from "../machine/fpu";
-import { features, noteXcr0 } from "./cpuid";
+import { features } from "./cpuid";
 import { queueException, raiseGp, raiseUd } from "./event";
 import { Next, Vcpu } from "./vcpu";
 
@@ -25,7 +25,6 @@ export function onSetXcr(v: Vcpu): u32 {
     return Next.Resume;
   }
   setXcr0(value);
-  noteXcr0(value);
   v.skip();
   return Next.Resume;
 }

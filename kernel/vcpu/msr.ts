@@ -1,19 +1,14 @@
 /**
- * Model-specific registers: what is not named here does not exist, and is #GP, counted. Those that the CPU switches by
- * itself never exit.
+ * Model-specific registers: what is not named here, or by the vendor's own code (vmx/msr.ts, svm/msr.ts), does not exist, and
+ * is #GP, counted. Those that the CPU switches by itself never exit.
  */
 import { Refusal } from "../abi/exit";
-import { VmInfo } from "../abi/vminfo";
-import { VM_INFO } from "../abi/address";
 import { Cr0, Efer } from "../x86/cr";
 import * as Msr from "../x86/msr";
 import { tsc } from "../machine/time";
 import { features } from "./cpuid";
 import { raiseGp } from "./event";
 import { Dirty, Next, Vcpu } from "./vcpu";
-
-/** IA32_FEATURE_CONTROL: locked, VMX off. */
-const FEATURE_CONTROL: u64 = 1;
 
 
 @unmanaged
@@ -30,15 +25,11 @@ function read(v: Vcpu, index: u32): u64 {
   switch (index) {
     case Msr.IA32_TIME_STAMP_COUNTER:
       return tsc() + guestClock.offset;
-    case Msr.IA32_FEATURE_CONTROL:
-      return FEATURE_CONTROL;
     case Msr.IA32_TSC_ADJUST:
       return guestClock.adjust;
     case Msr.IA32_BIOS_SIGN_ID:
     case Msr.IA32_DEBUGCTL:
       return 0;
-    case Msr.IA32_MISC_ENABLE:
-      return changetype<VmInfo>(VM_INFO).miscEnable;
     case Msr.IA32_EFER:
       return v.system.efer;
     default:
@@ -48,15 +39,25 @@ function read(v: Vcpu, index: u32): u64 {
   }
 }
 
-/** Needs v.system.efer. */
-export function onReadMsr(v: Vcpu): u32 {
-  const attention = v.attention;
-  const value = read(v, <u32>v.rcx);
-  if (v.attention != attention) return Next.Resume;
+/** RDMSR gives this value. */
+export function answerMsr(v: Vcpu, value: u64): u32 {
   v.rax = <u32>value;
   v.rdx = value >> 32;
   v.skip();
   return Next.Resume;
+}
+
+/** WRMSR is done. */
+export function takeMsr(v: Vcpu): u32 {
+  v.skip();
+  return Next.Resume;
+}
+
+/** Needs v.system.efer. */
+export function onReadMsr(v: Vcpu): u32 {
+  const attention = v.attention;
+  const value = read(v, <u32>v.rcx);
+  return v.attention != attention ? Next.Resume : answerMsr(v, value);
 }
 
 /** Whether WRMSR of this value to EFER is taken (SDM Vol. 3A 2.2.1): LMA is the CPU's, LME is fixed while paging is on. */
@@ -88,8 +89,6 @@ function write(v: Vcpu, index: u32, value: u64): bool {
     case Msr.IA32_BIOS_SIGN_ID:
     case Msr.IA32_DEBUGCTL:
       return value == 0;
-    case Msr.IA32_MISC_ENABLE:
-      return true; // as on a PC whose bits are all fixed: accepted, not kept
     case Msr.IA32_EFER:
       return writeEfer(v, value);
     default:
@@ -100,7 +99,7 @@ function write(v: Vcpu, index: u32, value: u64): bool {
 
 /** Needs v.system.efer and cr0. */
 export function onWriteMsr(v: Vcpu): u32 {
-  if (!write(v, <u32>v.rcx, (v.rdx << 32) | (<u32>v.rax))) raiseGp(v);
-  else v.skip();
+  if (write(v, <u32>v.rcx, (v.rdx << 32) | (<u32>v.rax))) return takeMsr(v);
+  raiseGp(v);
   return Next.Resume;
 }

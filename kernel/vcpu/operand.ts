@@ -8,6 +8,7 @@ export const RAX: u32 = 0;
 export const RCX: u32 = 1;
 export const RDX: u32 = 2;
 export const RBX: u32 = 3;
+export const RSP: u32 = 4;
 export const RSI: u32 = 6;
 export const RDI: u32 = 7;
 

@@ -2,12 +2,10 @@
 import { Prefix } from "./code";
 import { loadOpened, open, storeOpened } from "./memory";
 import { Form, Op } from "./opcodes";
-import { loadRm, mask, openRm, storeRm } from "./operand";
+import { RSP, loadRm, mask, openRm, storeRm } from "./operand";
 import { linearAddress } from "./segment";
 import { Seg } from "./system";
 import { Access, Vcpu } from "./vcpu";
-
-const RSP: u32 = 4;
 
 /** Bytes of the stack pointer. */
 function stackSize(v: Vcpu): u32 {

@@ -47,6 +47,9 @@ export const EXPAND_DOWN: u32 = 1 << 2;
 export const CODE: u32 = 1 << 3;
 export const UNUSABLE: u32 = 1 << 16;
 
+/** Bits that must be 0 in a PDPTE that is present; so must be what lies beyond the physical address. */
+export const PDPTE_RESERVED: u64 = 0x1e6;
+
 /** Numbers of the segment registers, as instructions encode them; the VMCS's fields are in the same order. */
 export namespace Seg {
   export const ES: u32 = 0;

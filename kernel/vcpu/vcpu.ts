@@ -38,6 +38,14 @@ export namespace Blocking {
   export const Nmi: u32 = 1 << 3;
 }
 
+/** Whether an NMI's handler keeps others away, in Vcpu.nmiMask, where the CPU does not keep that. */
+export namespace NmiMask {
+  export const None: u32 = 0;
+  export const Handling: u32 = 1;
+  /** The handler's IRET is next. */
+  export const Returning: u32 = 2;
+}
+
 /** What a handler changed of what the CPU holds, in Vcpu.dirty. */
 export namespace Dirty {
   export const Efer: u32 = 1 << 0;
@@ -125,6 +133,13 @@ export class Vcpu extends RunArea {
   /** The guest executed HLT and nothing has woken it. */
   halted: u32;
   cr8: u32;
+  /** One of NmiMask, and where that IRET is. */
+  nmiMask: u32;
+  nmiReturn: u64;
+  /** Bytes of the instruction that the CPU has handed over with the exit, at most 15, and how many: 0 for none. */
+  codeLow: u64;
+  codeHigh: u64;
+  prefetched: u32;
 
   /** General register n, numbered as in ModR/M. */
   gpr(n: u32): u64 {

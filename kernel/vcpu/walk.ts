@@ -9,7 +9,7 @@ import { Vector } from "../x86/vector";
 import { loadPhysical } from "./bus";
 import { features } from "./cpuid";
 import { queueException } from "./event";
-import { System } from "./system";
+import { PDPTE_RESERVED, System } from "./system";
 import { Access, Dirty, Vcpu } from "./vcpu";
 
 /** What translate() returns instead of an address. */
@@ -101,6 +101,9 @@ export function translate(v: Vcpu, linear: u64, access: u32): u64 {
   if (s.usesPdptes) {
     entry = s.pdpte((<u32>(linear >> 30)) & 3);
     if (!(entry & Entry.P)) return fault(v, linear, access, 0);
+    // Where MOV to CR3 does not check them.
+    if (entry & (PDPTE_RESERVED | ~features.physicalMask))
+      return fault(v, linear, access, Code.P | Code.RSVD);
   }
   let rights = Entry.RW | Entry.US;
   let executeDisable: u64 = 0;

@@ -77,13 +77,21 @@ function enabled(why: Text): bool {
   return false;
 }
 
+/** Whether the CPU has VT-x at all. */
+export function isOffered(): bool {
+  cpuid.query(1, 0, regs);
+  return bit(load<u32>(regs, 8), 5);
+}
+
+/** Appends what is used of the features that a CPU may lack. */
+export function describe(out: Text): Text {
+  out.str(capability.hasVpid ? ": VPID" : ": no VPID");
+  if (capability.hasPreemptionTimer) out.str(", preemption timer");
+  return capability.hasHugePages ? out.str(", EPT 1 GiB pages") : out;
+}
+
 /** Reads the capability MSRs. False, with the reason in `why`, when this CPU cannot run guests. */
 export function preflight(why: Text): bool {
-  cpuid.query(1, 0, regs);
-  if (!bit(load<u32>(regs, 8), 5)) {
-    why.str("VT-x: not offered by this CPU");
-    return false;
-  }
   if (!enabled(why)) return false;
   const c = capability;
   const basic = msr.read(Msr.IA32_VMX_BASIC);

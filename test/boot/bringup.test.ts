@@ -1,45 +1,12 @@
 /** The first steps of a boot: TypeScript on the serial port, a guest through its monitor, monitors that fail. */
-import { expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { startMachine } from "../../tools/machine/start.ts";
 import { boot } from "./command.ts";
-import { assembleGuest, bootImage, faultLine, guestFile } from "./harness.ts";
+import { assembleGuest, bootImage, faultLine, guestFile, places } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
-test("TypeScript prints on the serial port, and says what is missing", async () => {
-  const { log } = await bootImage({});
-  expect(log[0]).toBe("Typevisor starts");
-  expect(log[1]).toMatch(/^Typevisor \d+\.\d+\.\d+ [0-9a-f]{8}$/);
-  expect(log).toContain("refused: modules: no kernel");
-});
-
-test.each([1, 2] as const)(
-  "By Multiboot %d a guest executes CPUID and HLT; one that halts for good is ended by name",
-  async (multiboot) => {
-    const { log, console } = await bootImage({
-      multiboot,
-      modules: [{ file: assembleGuest("hello"), text: "kernel memory=4M" }],
-    });
-    expect(console).toContain("hypervisor Typevisor\nslept until the timer's interrupt\n");
-    expect(log.find((l) => l.startsWith("vm0: ended"))).toMatch(
-      /^vm0: ended: halted with interrupts off \(0x1[0-9a-f]{5}\)$/,
-    );
-    expect(log).toContain("done");
-  },
-);
-
-test("A guest that spins with interrupts off loses the CPU at its slice's end, and another one runs", async () => {
-  const { log, console } = await bootImage({
-    options: "vmlimit=500",
-    modules: ["spin", "hello"].map((name) => ({ file: assembleGuest(name), text: "kernel memory=4M" })),
-  });
-  expect(console).toContain("vm0: spins\n");
-  expect(console).toContain("vm1: slept until the timer's interrupt\n");
-  const ends = log.filter((line) => / ended: /.test(line)).map((line) => line.replace(/ \(0x.*/, ""));
-  expect(ends).toEqual(["vm1: ended: halted with interrupts off", "vm0: ended: time limit"]);
-});
-
-/** What each kind of failure of test/images/containment/monitor.ts is called. */
+/** What each kind of failure of test/images/containment/ is called. */
 const failures: [kind: number, cause: string][] = [
   [1, "its monitor trapped: memory access out of bounds at 0x7fff0000"],
   [2, "its monitor trapped: unreachable"],
@@ -48,28 +15,66 @@ const failures: [kind: number, cause: string][] = [
   [5, "its monitor trapped: stack overflow"],
   [6, "its monitor did not come back"],
   [7, "its monitor trapped: memory access out of bounds at 0x0"],
-  [8, "its monitor trapped: write of a VMCS field, or of bits in it, off the allow list"],
+  [8, "its monitor trapped: write of a control structure's field, or of bits in it, off the allow list"],
   [9, "its monitor trapped: memory access out of bounds at 0x17ffffffe"],
 ];
 
-test("Each way in which a monitor can fail ends its VM, with the line, while another VM counts on", async () => {
-  const file = assembleGuest("victim");
-  const modules = [0, ...failures.map(([kind]) => kind)].map((kind) => ({
-    file,
-    text: `kernel memory=4M -- ${kind}`,
-  }));
-  const { log, console } = await bootImage({ image: "containment", modules });
-  for (const [kind, cause] of failures) {
-    const at = log.indexOf(`vm${kind}: ended: ${cause}`);
-    expect(at, `vm${kind}: ${cause}`).toBeGreaterThan(0);
-    const report = log.slice(at + 1, at + 20).join("\n");
-    expect(report).toContain(faultLine("test/images/containment/monitor.ts", kind));
-    expect(report).toContain("guest registers:");
-  }
-  expect(console).not.toContain("survived");
-  const counts = [...console.matchAll(/vm0: count (\d+)/g)].map((m) => Number(m[1]));
-  expect(counts).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
-  expect(log).toContain("vm0: ended: powered off");
+describe.each(places)("On %s", (name, place) => {
+  test("TypeScript prints on the serial port, and says what is missing", async () => {
+    const { log } = await bootImage({ ...place });
+    expect(log[0]).toBe("Typevisor starts");
+    expect(log[1]).toMatch(/^Typevisor \d+\.\d+\.\d+ [0-9a-f]{8}$/);
+    expect(log).toContain("refused: modules: no kernel");
+  });
+
+  test.each([1, 2] as const)(
+    "By Multiboot %d a guest executes CPUID and HLT; one that halts for good is ended by name",
+    async (multiboot) => {
+      const { log, console } = await bootImage({
+        ...place,
+        multiboot,
+        modules: [{ file: assembleGuest("hello"), text: "kernel memory=4M" }],
+      });
+      expect(console).toContain("hypervisor Typevisor\nslept until the timer's interrupt\n");
+      expect(log.find((l) => l.startsWith("vm0: ended"))).toMatch(
+        /^vm0: ended: halted with interrupts off \(0x1[0-9a-f]{5}\)$/,
+      );
+      expect(log).toContain("done");
+    },
+  );
+
+  test("A guest that spins with interrupts off loses the CPU at its slice's end, and another one runs", async () => {
+    const { log, console } = await bootImage({
+      ...place,
+      options: "vmlimit=500",
+      modules: ["spin", "hello"].map((name) => ({ file: assembleGuest(name), text: "kernel memory=4M" })),
+    });
+    expect(console).toContain("vm0: spins\n");
+    expect(console).toContain("vm1: slept until the timer's interrupt\n");
+    const ends = log.filter((line) => / ended: /.test(line)).map((line) => line.replace(/ \(0x.*/, ""));
+    expect(ends).toEqual(["vm1: ended: halted with interrupts off", "vm0: ended: time limit"]);
+  });
+
+  test("Each way in which a monitor can fail ends its VM, with the line, while another VM counts on", async () => {
+    const file = assembleGuest("victim");
+    const modules = [0, ...failures.map(([kind]) => kind)].map((kind) => ({
+      file,
+      text: `kernel memory=4M -- ${kind}`,
+    }));
+    const { log, console } = await bootImage({ ...place, image: "containment", modules });
+    for (const [kind, cause] of failures) {
+      const at = log.indexOf(`vm${kind}: ended: ${cause}`);
+      expect(at, `vm${kind}: ${cause}`).toBeGreaterThan(0);
+      const report = log.slice(at + 1, at + 20).join("\n");
+      const source = kind === 8 ? (name === "VT-x" ? "vmx" : "svm") : "fail";
+      expect(report).toContain(faultLine(`test/images/containment/${source}.ts`, kind));
+      expect(report).toContain("guest registers:");
+    }
+    expect(console).not.toContain("survived");
+    const counts = [...console.matchAll(/vm0: count (\d+)/g)].map((m) => Number(m[1]));
+    expect(counts).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+    expect(log).toContain("vm0: ended: powered off");
+  });
 });
 
 test("What --iso writes boots on a machine with one serial port and a screen", async () => {

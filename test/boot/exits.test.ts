@@ -1,6 +1,6 @@
 /** Every instruction that exits unconditionally, and others that a hypervisor may get wrong, in ring 0 and in ring 3. */
 import { expect, test, vi } from "vitest";
-import { assembleGuest, bootImage } from "./harness.ts";
+import { type Place, assembleGuest, bootImage, ryzen, svm, vtx } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -10,6 +10,8 @@ vi.setConfig({ testTimeout: 600_000 });
  */
 const expected: Record<string, string> = {
   cpuid: "ok ok",
+  "cpuid-prefixed": "ok ok",
+  "cpuid-crossing": "ok ok", // from one page to the next
   invd: "ok 13",
   wbinvd: "ok 13",
   rsm: "6 6", // outside of system-management mode
@@ -60,17 +62,34 @@ const undefinedForGuests =
   "vmmcall vmrun vmload stgi skinit encls monitor mwait";
 for (const name of undefinedForGuests.split(" ")) expected[name] = "6 6";
 
-test("Instructions that exit do in ring 0 and in ring 3 what the manual says", async () => {
-  const { console, log } = await bootImage({
-    modules: [{ file: assembleGuest("exits"), text: "kernel memory=64M" }],
-  });
-  const results = Object.fromEntries(
-    Array.from(console.matchAll(/^(\S+) (ok|\d+) (ok|\d+)$/gm), ([, name, ring0, ring3]) => [
-      name!,
-      `${ring0} ${ring3}`,
-    ]),
-  );
-  expect(results).toEqual(expected);
-  expect(console).toContain("end\n");
-  expect(log).toContain("vm0: ended: powered off");
-});
+/**
+ * What differs by the machine. SVM instructions of a guest's ring 3 are #GP before they exit, for its EFER.SVME is 1 (APM Vol.
+ * 2 15.5): nothing a hypervisor could change. Those of XSAVE and INVPCID are there or not with the CPU.
+ */
+const noInvpcid = { invpcid: "6 6", "invpcid-bad": "6 6" };
+const svmInRing3 = { vmrun: "6 13", vmload: "6 13", stgi: "6 13" };
+const differs: [name: string, place: Place, differences: Record<string, string>][] = [
+  ["VT-x", vtx, {}],
+  // QEMU knows no INT1, and takes any value for CR8.
+  ["AMD-V", svm, { ...noInvpcid, ...svmInRing3, int1: "6 6", "mov-to-cr8-bad": "ok 13" }],
+  ["a Ryzen", ryzen, { ...noInvpcid, ...svmInRing3, skinit: "6 13", xsaves: "ok 13" }],
+];
+
+test.each(differs)(
+  "On %s instructions that exit do in ring 0 and in ring 3 what the manual says",
+  async (_name, place, differences) => {
+    const { console, log } = await bootImage({
+      ...place,
+      modules: [{ file: assembleGuest("exits"), text: "kernel memory=64M" }],
+    });
+    const results = Object.fromEntries(
+      Array.from(console.matchAll(/^(\S+) (ok|\d+) (ok|\d+)$/gm), ([, name, ring0, ring3]) => [
+        name!,
+        `${ring0} ${ring3}`,
+      ]),
+    );
+    expect(results).toEqual({ ...expected, ...differences });
+    expect(console).toContain("end\n");
+    expect(log).toContain("vm0: ended: powered off");
+  },
+);

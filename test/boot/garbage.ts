@@ -1,5 +1,6 @@
 /** Guests that execute garbage: random bytes, with the instructions that exit strewn in more often than chance would. */
 import { readFileSync } from "node:fs";
+import type { MachineKind } from "../../tools/machine/machine.ts";
 import { assembleGuest, guestFile } from "./harness.ts";
 
 export const modes = ["64-bit ring 0", "64-bit ring 3", "32-bit protected", "real", "no IDT"] as const;
@@ -111,13 +112,22 @@ export function payload(seed: number): Uint8Array {
   return bytes;
 }
 
+/**
+ * QEMU 7.2 keeps the breakpoints of its guests' guests where it should drop them, and ends itself over one: there nobody
+ * writes to a debug register.
+ */
+function withoutBreakpoints(bytes: Uint8Array): Uint8Array {
+  for (let i = 1; i < bytes.length; i++) if (bytes[i - 1] === 0x0f && bytes[i] === 0x23) bytes[i] = 0x21;
+  return bytes;
+}
+
 /** The guest of a seed; its mode follows from the seed. */
-export function garbageGuest(seed: number): { file: string; mode: number } {
+export function garbageGuest(seed: number, machine: MachineKind): { file: string; mode: number } {
   const mode = seed % modes.length;
   const template = new Uint8Array(readFileSync(assembleGuest("garbage", { MODE: mode })));
   const at = findPayload(template);
-  template.set(payload(seed), at);
-  return { file: guestFile(`garbage-${seed}`, template), mode };
+  template.set(machine === "qemu-tcg" ? withoutBreakpoints(payload(seed)) : payload(seed), at);
+  return { file: guestFile(`garbage-${machine}-${seed}`, template), mode };
 }
 
 function findPayload(file: Uint8Array): number {

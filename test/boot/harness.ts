@@ -1,12 +1,32 @@
 /** What the boot tests share. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { MachineKind } from "../../tools/machine/machine.ts";
 import { projectDirectory } from "../../tools/machine/run-directory.ts";
 
 export { bootImage } from "../../tools/trial/boot.ts";
 export { assembleGuest, guestFile } from "../../tools/trial/guests.ts";
 
 export const nightly = process.env["NIGHTLY"] === "1";
+
+/** A machine to boot on. */
+export interface Place {
+  machine: MachineKind;
+  cpu?: string;
+}
+
+export const vtx: Place = { machine: "bochs" };
+/** AMD-V without anything that a CPU may lack. */
+export const svm: Place = { machine: "qemu-tcg" };
+/** AMD-V with next RIP, flush by ASID and the pause filter. */
+export const ryzen: Place = { machine: "bochs", cpu: "ryzen" };
+
+/** Where every machine test runs that is not about one vendor. */
+export const places: [name: string, place: Place][] = [
+  ["VT-x", vtx],
+  ["AMD-V", svm],
+  ...(nightly ? ([["a Ryzen", ryzen]] satisfies [string, Place][]) : []),
+];
 
 /** The line of a source file that is marked "// fault N", as a report writes it: FILE:LINE. */
 export function faultLine(file: string, n: number): string {

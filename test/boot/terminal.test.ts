@@ -52,7 +52,7 @@ class Terminal {
 
 test.each([
   ["without the hypervisor", "--bare --machine qemu-tcg"],
-  ["of the hypervisor", "--machine bochs"],
+  ["of the hypervisor", "--machine qemu-tcg"],
 ])("The terminal is the console of a guest %s until Ctrl-], and as it was afterwards", async (_, machine) => {
   const boot = `scripts/boot ${machine} --append "${quick}"`;
   using terminal = new Terminal(`stty -a; ${boot}; echo "status $?"; stty -a`);

@@ -81,10 +81,25 @@ empty_loop:
   xor eax, eax
   cpuid
 %endmacro
+%macro cpuid_prefixed 0
+  xor eax, eax
+  db 0x66, 0x48
+  cpuid
+%endmacro
+; Its first byte is the last one of a page; a call and a return come with it.
+CROSSING equ 0x1fdfff
+%macro cpuid_crossing 0
+  xor eax, eax
+  call rdi
+%endmacro
 
 main:
   measure "nop", nop
   measure "cpuid", cpuid_leaf
+  measure "cpuid-prefixed", cpuid_prefixed
+  mov rdi, CROSSING
+  mov dword [rdi], 0xc3a20f     ; CPUID, RET
+  measure "cpuid-crossing", cpuid_crossing
   measure "uart-status", uart_status
   measure "pic-mask", pic_mask
   measure "rtc-index", rtc_index

@@ -3,6 +3,7 @@
 
 %include "bzimage.inc"
 
+CROSSING equ 0x1fdfff           ; the last byte of a page of RAM that is not in use
 DONE equ 0x30                   ; the vector that a snippet ends with
 
 %macro snippet 2+
@@ -18,13 +19,24 @@ DONE equ 0x30                   ; the vector that a snippet ends with
   dq %%name, %%code
   __?SECT?__
 %endmacro
-section .list follows=.image vfollows=.image align=16
+section .list follows=.image vfollows=.image align=16 valign=16
 list:
-section .names follows=.list vfollows=.list align=16
-section .snippets follows=.names vfollows=.names align=16
+section .names follows=.list vfollows=.list align=16 valign=16
+section .snippets follows=.names vfollows=.names align=16 valign=16
 section .image
 
 snippet "cpuid", cpuid
+%macro prefixed_cpuid 0
+  db 0x66, 0xf3, 0x2e, 0x48     ; operand size, REP, CS, REX.W: none of them means anything here
+  cpuid
+%endmacro
+snippet "cpuid-prefixed", prefixed_cpuid
+%macro crossing_cpuid 0
+  mov rdi, CROSSING
+  mov dword [rdi], 0xc3a20f     ; CPUID, RET
+  call rdi
+%endmacro
+snippet "cpuid-crossing", crossing_cpuid
 snippet "getsec", getsec
 snippet "invd", invd
 snippet "wbinvd", wbinvd

@@ -18,6 +18,14 @@ REAL_PAYLOAD equ 0x8000
 
 main:
   lgdt [gdt_pointer]
+  ; A guest that changes rings, or enters virtual-8086 mode, without a task register of its own ends QEMU, natively too.
+  mov qword [tss + 4], ring0_top
+  mov rax, tss
+  mov [gdt + 0x30 + 2], ax
+  shr rax, 16
+  mov [gdt + 0x30 + 4], al
+  mov ax, 0x30
+  ltr ax
 %if MODE == 0 || MODE == 1
   xor ecx, ecx
   mov rdi, idt
@@ -47,13 +55,6 @@ main:
   jmp payload
 
 %elif MODE == 1
-  mov qword [tss + 4], ring0_top
-  mov rax, tss
-  mov [gdt + 0x30 + 2], ax
-  shr rax, 16
-  mov [gdt + 0x30 + 4], al
-  mov ax, 0x30
-  ltr ax
   ; The first 2 MiB become the user's: this level's entry, and the two above.
   mov rbx, cr3
   mov ecx, 3

@@ -27,9 +27,13 @@ const nested = (module: string, value: string): Record<string, string> => ({
   [`sys/module/${module}/parameters/nested`]: `${value}\n`,
 });
 
-test.each(["Y", "1"])("KVM that nests VT-x (nested = %s) is what auto takes", (value) => {
-  const chosen = chooseMachine("auto", host({ ...intel, ...device, ...nested("kvm_intel", value) }));
-  expect(chosen).toEqual({ kind: "qemu-kvm", reason: "KVM nests VT-x" });
+test.each([
+  ["VT-x", "kvm_intel", "Y", intel],
+  ["VT-x", "kvm_intel", "1", intel],
+  ["AMD-V", "kvm_amd", "1", amd],
+])("KVM that nests %s (%s: nested is %s) is what auto takes", (name, module, value, cpu) => {
+  const chosen = chooseMachine("auto", host({ ...cpu, ...device, ...nested(module, value) }));
+  expect(chosen).toEqual({ kind: "qemu-kvm", reason: `KVM nests ${name} (${module}: nested is ${value})` });
 });
 
 test.each([
@@ -45,9 +49,18 @@ test.each([
     { ...intel, ...device, ...nested("kvm_intel", "N") },
     'write "options kvm_intel nested=1"',
   ],
+  [
+    "nesting is off on AMD",
+    { ...amd, ...device, ...nested("kvm_amd", "0") },
+    'kvm_amd does not nest (its parameter nested is 0): write "options kvm_amd nested=1"',
+  ],
   ["the module says nothing of nesting", { ...intel, ...device }, "kvm_intel does not nest"],
-  ["it nests AMD-V", { ...amd, ...device, ...nested("kvm_amd", "1") }, "no backend yet"],
-])("When %s, auto is Bochs and says so", (_, files, reason) => {
+  [
+    "the other vendor's module nests",
+    { ...amd, ...device, ...nested("kvm_intel", "Y") },
+    "kvm_amd does not nest (it has no parameter nested)",
+  ],
+])("When %s, auto is QEMU's own AMD-V and says so", (_, files, reason) => {
   const here = host(files);
   expect(availability("qemu-kvm", here)).toEqual({
     available: false,
@@ -55,8 +68,15 @@ test.each([
   });
   expect(() => chooseMachine("qemu-kvm", here)).toThrow(`--machine qemu-kvm is not available: `);
   const chosen = chooseMachine("auto", here);
-  expect(chosen.kind).toBe("bochs");
+  expect(chosen.kind).toBe("qemu-tcg");
+  expect(chosen.reason).toMatch(/^QEMU emulates AMD-V\. Not qemu-kvm: /);
   expect(chosen.reason).toContain(reason);
+});
+
+test("Without QEMU auto is Bochs", () => {
+  const chosen = chooseMachine("auto", host(neither, ["bochs"]));
+  expect(chosen.kind).toBe("bochs");
+  expect(chosen.reason).toContain("Not qemu-tcg: qemu-system-x86_64 is not installed");
 });
 
 test("A machine whose program is missing is refused with what to install", () => {

@@ -17,6 +17,7 @@ import { checkRequest } from "../../tools/cli/request.ts";
 import { fetchFile } from "../../tools/guest/debian.ts";
 import { busyboxFile } from "../../tools/guest/initramfs.ts";
 import { kernels } from "../../tools/guest/kernels.ts";
+import { availability } from "../../tools/machine/available.ts";
 import { Refusal } from "../../tools/machine/errors.ts";
 import { projectDirectory } from "../../tools/machine/run-directory.ts";
 
@@ -95,6 +96,35 @@ test.each([
   await expect(prepare(args)).rejects.toThrow(Refusal);
 });
 
+test.each(["bochs", "qemu-tcg"])("Bad input is refused on %s alike", async (machine) => {
+  const on = ["--machine", machine];
+  await expect(prepare([...on, "--kernel", "truncated"])).rejects.toThrow("truncated: the file is truncated");
+  await expect(prepare([...on, "--kernel", "random"])).rejects.toThrow("random: not a Linux kernel");
+  await expect(prepare([...on, "--initrd", "big"])).rejects.toThrow("the initrd of 600M is too large");
+  await expect(prepare([...on, "--memory", "32M"])).rejects.toThrow("--memory: 32M is too small");
+});
+
+// On a host that nests there is nothing to refuse.
+test.runIf(!availability("qemu-kvm").available)(
+  "scripts/boot --machine qemu-kvm without nesting says in one line what is missing, and has status 3",
+  async () => {
+    const { status, stdout, stderr, left } = await boot(["--machine", "qemu-kvm"]);
+    expect(stderr).toMatch(
+      /^scripts\/boot: --machine qemu-kvm is not available: [^\n]*(\/dev\/kvm|nest)[^\n]*\n$/,
+    );
+    expect({ status, stdout, left }).toEqual({ status: 3, stdout: "", left: [] });
+  },
+);
+
+test.each(["bochs", "qemu-tcg"])(
+  "A processor that %s does not have is refused in one line",
+  async (machine) => {
+    const { status, stdout, stderr, left } = await boot(["--machine", machine, "--cpu", "no_such_cpu"]);
+    expect(stderr).toMatch(/^scripts\/boot: [^\n]*no_such_cpu[^\n]*\n$/m);
+    expect({ status, stdout, left }).toEqual({ status: 3, stdout: "", left: [] });
+  },
+);
+
 test.each([[["--kernel", "truncated"]], [["--bare", "--memory", "32M"]], [["--frobnicate"]]])(
   "scripts/boot %j says one line, has status 3 and leaves nothing",
   async (args) => {
@@ -110,5 +140,7 @@ test("scripts/boot --help names every option and status", async () => {
   const contract =
     "kernel initrd append memory machine until timeout ready no-reboot bare cpu hypervisor-options";
   for (const option of contract.split(" ")) expect(stdout).toContain(`--${option} `);
+  for (const kind of ["auto", "bochs", "qemu-tcg", "qemu-kvm"])
+    expect(stdout).toMatch(new RegExp(`^  ${kind}  `, "m"));
   for (const number of [0, 1, 2, 3, 4, 5]) expect(stdout).toMatch(new RegExp(`^  ${number}  `, "m"));
 });

@@ -65,6 +65,8 @@ test("docs/command-line.md has every option that root knows, and no other", () =
 });
 
 test("docs/platform.md names every CPU and MSR policy file, and every device", () => {
+  for (const file of ["vcpu/cpuid.ts", "vcpu/msr.ts", "vmx/msr.ts", "svm/msr.ts"])
+    expect(read("docs/platform.md")).toContain(`kernel/${file}`);
   for (const file of readdirSync(join(projectDirectory, "kernel/device"))) {
     if (file !== "calendar.ts") expect(read("docs/platform.md")).toContain(file);
   }

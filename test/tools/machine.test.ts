@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Machine, MachineKind, MachineOptions } from "../../tools/machine/machine.ts";
 import { projectDirectory } from "../../tools/machine/run-directory.ts";
 import { startMachine } from "../../tools/machine/start.ts";
+import { FakeQemu } from "./fake-qemu.ts";
 import { makeTinyImage, type TinyImage } from "./tiny.ts";
 
 const commandLine = `a 'b' $c {d} --`;
@@ -133,6 +134,18 @@ test("An emulator that cannot start says why", async () => {
     cause: "failed",
     detail: expect.stringContaining("out of range"),
   });
-  await using qemu = await start("qemu-tcg", { cpu: "no_such_cpu" });
-  expect(await qemu.ended).toMatchObject({ cause: "failed", detail: expect.stringContaining("no_such_cpu") });
+  const qemu = start("qemu-tcg", { cpu: "no_such_cpu" });
+  await expect(qemu).rejects.toThrow(/^qemu-tcg does not start: unable to find CPU model 'no_such_cpu'$/);
+});
+
+test("A machine that QEMU has stopped because it cannot go on has failed", async () => {
+  using fake = new FakeQemu("KVM internal error. Suberror: 1", "internal-error");
+  await using machine = await start("qemu-kvm");
+  expect(await machine.ended).toMatchObject({
+    cause: "failed",
+    detail: expect.stringMatching(
+      /^QEMU cannot go on \(internal-error\): [^]*KVM internal error. Suberror: 1\n/,
+    ),
+  });
+  expect(fake.arguments()).toMatch(/-accel kvm -cpu host /);
 });

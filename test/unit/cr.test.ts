@@ -49,8 +49,8 @@ function guestOf(mode: Mode, ...off: [leaf: number, register: number, bit: numbe
   const { machine, cpu } = guest;
   const fields = guestState(mode);
   for (const [field, value] of fields) cpu.set(field, value);
-  cpu.setCr0(fields.get(0x6800)!);
-  cpu.setCr4(fields.get(0x6804)! & ~(VMXE | PCIDE));
+  cpu.cr0 = fields.get(0x6800)!;
+  cpu.cr4 = fields.get(0x6804)! & ~(VMXE | PCIDE);
   cpu.set(Field.GUEST_CR3, MAP);
   for (let i = 0; i < 4; i++) machine.ram.store(MAP + BigInt(i * 8), 8, BigInt(0x4001 + i * 0x1000));
   const answer = (leaf: number) => {

@@ -191,7 +191,7 @@ describe("A single step over an instruction that exits", () => {
   });
 
   test("is one iteration of a repeated instruction", () => {
-    const guest = new CodeGuest();
+    const guest = new CodeGuest<FakeVtx>();
     guest.tables!.map(0x600000n, 0x600000n);
     guest.put([0xf3, 0x6e]); // REP OUTSB
     guest.set(Gpr.rsi, 0x600000n);
@@ -202,7 +202,7 @@ describe("A single step over an instruction that exits", () => {
   });
 
   test("is one of an emulated instruction too", () => {
-    const guest = new CodeGuest();
+    const guest = new CodeGuest<FakeVtx>();
     guest.tables!.map(0x700000n, UNCLAIMED);
     guest.flags = TF;
     guest.set(Gpr.rbx, 0x700000);

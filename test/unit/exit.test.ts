@@ -111,9 +111,9 @@ test("Every exit in every state is handled, refused by an exception, or ends the
     const often = random.pick([0, 12, 28, 30, 48, 7, 8, 31, 32]);
     const reason = random.below(2) ? often : random.pick([...reasons, ...entryFailures]);
     for (const [field, value] of randomState(random.pick(modes), random)) cpu.set(field, value);
-    cpu.setCr0(cpu.get(Field.GUEST_CR0) | bit(random, 30));
+    cpu.cr0 = cpu.get(Field.GUEST_CR0) | bit(random, 30);
     cpu.set(Field.GUEST_CR0, cpu.get(Field.GUEST_CR0) & ~(1n << 30n));
-    cpu.setCr4(cpu.get(Field.GUEST_CR4) & ~0x2040n);
+    cpu.cr4 = cpu.get(Field.GUEST_CR4) & ~0x2040n;
     for (let n = 0; n < 16; n++) machine.setGpr(n, random.below(2) ? random.below(256) : number64(random));
     for (let n = 0; n < 20; n++) machine.ram.store(BigInt(random.below(0x8000)), 8, number64(random));
     machine.tsc += BigInt(random.below(100_000_000));
@@ -161,7 +161,7 @@ test("A task switch names the selector, a triple fault where the guest was", () 
 
 test("EIP wraps behind an instruction that ends at 4 GiB, and RIP does not", () => {
   for (const size of [32, 64] as const) {
-    const { cpu, machine } = new CodeGuest({ size });
+    const { cpu, machine } = new CodeGuest<FakeVtx>({ size });
     cpu.set(Field.ENTRY_CONTROLS, size === 64 ? 0x204 : 4);
     cpu.set(Field.GUEST_RIP, 0xfffffffen);
     expect(cpu.exit(10, { EXIT_LENGTH: 5 })).toBe(Next.Resume);

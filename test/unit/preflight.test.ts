@@ -62,7 +62,7 @@ test("A CPU without VT-x is refused by name", () => {
     if (leaf === 1) answer[2] &= ~(1 << 5);
     return answer;
   };
-  expect(refusal({ cpuid })).toBe("VT-x: not offered by this CPU");
+  expect(refusal({ cpuid })).toBe("neither VT-x nor AMD-V: not offered by this CPU");
 });
 
 test("Firmware that has locked VT-x off is named with the MSR's value", () => {

@@ -1,7 +1,7 @@
 /** kernel/root/report.ts and lines.ts: what is printed of a fault, also when the line table or the stack is hostile. */
 import { describe, expect, test } from "vitest";
 import { type Named, type Row, encodeLines } from "../../tools/build/lines.ts";
-import { FakeHost, type RunningVcpu, image } from "./fake/host.ts";
+import { FakeHost, type RunningVcpu, image, vendors } from "./fake/host.ts";
 import { abi } from "./fake/layout.ts";
 import { Random, effort } from "./fake/pc.ts";
 import { type Crash, crash, kernel, trapKind } from "./fake/vms.ts";
@@ -36,210 +36,223 @@ interface Trap extends Crash {
   stack?: bigint[];
 }
 
-/** A monitor traps: the lines of the report, from the banner on. */
-function monitorTraps(table: Uint8Array | undefined, trap: (host: FakeHost) => Trap) {
-  const lines = { bytes: table ?? new Uint8Array(0), text: "lines" };
-  const host = new FakeHost({
-    modules: [kernel(), ...(table ? [lines] : [])],
-    run: (vcpu) => {
-      const { stack = [], ...record } = trap(host);
-      const rsp = vcpu.host.context(vcpu.context, "STACK") - BigInt(8 * stack.length);
-      stack.forEach((value, i) => storeOnStack(vcpu, rsp + BigInt(8 * i), value));
-      crash(host, { rsp, ...record });
-      return abi("LEAVE_TRAP");
-    },
-  });
-  const log = host.boot();
-  expect(log.slice(-2)).toEqual(["done", "halts"]);
-  expect(host.strays).toEqual([]);
-  const from = log.findIndex((l) => l.startsWith("vm0: ended"));
-  return { log, report: log.slice(from + 1), raw: host.serial[0] };
-}
-
-function storeOnStack(vcpu: RunningVcpu, address: bigint, value: bigint): void {
-  const page = Number(BigInt.asUintN(48, address) >> 12n);
-  vcpu.host.memory.store(vcpu.host.hostAccess(page, "store", "a test") + Number(address & 0xfffn), 8, value);
-}
-
-const ud = { vector: 6, rdi: trapKind.unreachable };
-
-describe("A report", () => {
-  const table = encodeLines(BUILD, rows, functions);
-
-  test("names the TypeScript line of the fault, and of each call on the way to it", () => {
-    const { report } = monitorTraps(table, (host) => {
-      const inMain = call(host, main + 0x220, middle);
-      const inMiddle = call(host, middle + 0x3ff, leaf);
-      return { ...ud, rip: BigInt(leaf + 0x105), stack: [1n, inMiddle, 0x201000n, inMain, 7n] };
-    });
-    expect(report.slice(0, 4)).toEqual([
-      "  Typevisor test 12345678",
-      `  at 0x${(leaf + 0x105).toString(16)} kernel/leaf.ts:11 (leaf)`,
-      `  from 0x${(middle + 0x3ff).toString(16)} kernel/middle.ts:13 (middle)`,
-      `  from 0x${(main + 0x220).toString(16)} kernel/main.ts:12 (main)`,
-    ]);
-    expect(report[4]).toBe("  host registers:");
-  });
-
-  test("leaves out what earlier calls left on the stack, and doubts a word alone that does not fit", () => {
-    const stale = (host: FakeHost) => call(host, main + 0x500, main);
-    const inMiddle = (host: FakeHost) => call(host, middle + 0x10, leaf);
-    const some = monitorTraps(table, (host) => ({
-      ...ud,
-      rip: BigInt(leaf),
-      stack: [stale(host), inMiddle(host)],
-    }));
-    expect(some.report.filter((l) => l.startsWith("  from"))).toEqual([
-      `  from 0x${(middle + 0x10).toString(16)} kernel/middle.ts:10 (middle)`,
-    ]);
-    const none = monitorTraps(table, (host) => ({ ...ud, rip: BigInt(leaf), stack: [stale(host)] }));
-    expect(none.report.filter((l) => l.startsWith("  from"))).toEqual([
-      `  from ? 0x${(main + 0x500).toString(16)} kernel/main.ts:15 (main)`,
-    ]);
-  });
-
-  test("gives addresses alone without a table, or with that of another build", () => {
-    const trap = () => ({ ...ud, rip: BigInt(leaf + 0x105) });
-    const at = `  at 0x${(leaf + 0x105).toString(16)}`;
-    expect(monitorTraps(undefined, trap).report[1]).toBe(at);
-    const other = monitorTraps(encodeLines(BUILD + 1, rows, functions), trap);
-    expect(other.report[1]).toBe(at);
-    expect(other.log).toContain("lines: not the line table of this build");
-  });
-
-  test.each([0x1ff000n, BigInt(text) - 1n, image.textEnd, 0n, (1n << 64n) - 1n])(
-    "gives %d alone: no text is there",
-    (rip) => {
-      expect(monitorTraps(table, () => ({ ...ud, rip })).report[1]).toBe(`  at 0x${rip.toString(16)}`);
-    },
-  );
-
-  test("has the last exits, oldest first, without what was not written yet", () => {
+describe.each(vendors)("on %s", (vendor) => {
+  /** A monitor traps: the lines of the report, from the banner on. */
+  function monitorTraps(table: Uint8Array | undefined, trap: (host: FakeHost) => Trap) {
+    const lines = { bytes: table ?? new Uint8Array(0), text: "lines" };
     const host = new FakeHost({
-      modules: [kernel()],
+      vendor,
+      modules: [kernel(), ...(table ? [lines] : [])],
       run: (vcpu) => {
-        const record = abi("LASTEXIT_BYTES");
-        const put = (n: number, reason: number, rip: number) => {
-          const at = abi("VCPU_AREA") + abi("LAST_EXITS_OFFSET") + (n % abi("LAST_EXITS")) * record;
-          vcpu.store(at + abi("LASTEXIT_RIP"), 8, rip);
-          vcpu.store(at + abi("LASTEXIT_REASON"), 4, reason);
-        };
-        for (let n = 30; n < 35; n++) put(n, n, 0x1000 * n);
-        vcpu.setRunArea("NEXT_EXIT", (35 % abi("LAST_EXITS")) * record);
-        return vcpu.stop("HALTED_FOREVER");
+        const { stack = [], ...record } = trap(host);
+        const rsp = vcpu.host.context(vcpu.context, "STACK") - BigInt(8 * stack.length);
+        stack.forEach((value, i) => storeOnStack(vcpu, rsp + BigInt(8 * i), value));
+        crash(host, { rsp, ...record });
+        return abi("LEAVE_TRAP");
       },
-    });
-    const line = host.boot().find((l) => l.startsWith("  last exits"));
-    expect(line).toBe("  last exits (reason@rip): 30@0x1e000 31@0x1f000 32@0x20000 33@0x21000 34@0x22000");
-  });
-});
-
-describe("A line table that is", () => {
-  const trap = (host: FakeHost): Trap => ({
-    ...ud,
-    rip: BigInt(leaf + 0x105),
-    stack: [call(host, middle + 0x3ff, leaf), 0x201005n],
-  });
-  const printable = /^[\x20-\x7e]*$/;
-
-  test("cut off at any byte is refused, or says what it still can", () => {
-    const table = encodeLines(BUILD, rows.slice(0, 3), functions);
-    for (let length = 0; length < table.length; length += 3) {
-      const { report } = monitorTraps(table.subarray(0, length), trap);
-      expect(report[1]).toMatch(/^ {2}at 0x203105( |$)/);
-    }
-  });
-
-  test.each([
-    ["empty", new Uint8Array(0)],
-    ["of no rows", encodeLines(BUILD, [], functions)],
-    ["of no functions", encodeLines(BUILD, rows, [])],
-    [
-      "of other numbers than fit",
-      Buffer.concat([Buffer.from("TYVLxV4\x12", "latin1"), Buffer.alloc(12, 0xff)]),
-    ],
-  ])("%s does no harm", (_, table) => {
-    expect(monitorTraps(table, trap).report[1]).toMatch(/^ {2}at 0x203105/);
-  });
-
-  test("full of control characters and endless names prints one line a place", () => {
-    const evil: Row[] = rows.map((r) => ({ ...r, file: `\x1b[2J\r\n(tv) done${"x".repeat(500)}` }));
-    const { report } = monitorTraps(encodeLines(BUILD, evil, functions), trap);
-    expect(report[1]).toMatch(/^ {2}at 0x203105 \.\[2J\.\.\(tv\) donex{100,}:\d+ \(leaf\)$/);
-    expect(report[1]!.length).toBeLessThan(320);
-  });
-
-  test("damaged anywhere never makes the report fault", () => {
-    const whole = encodeLines(BUILD, rows, functions);
-    for (let seed = 1; seed <= 60 * effort; seed++) {
-      const random = new Random(seed);
-      const table = Buffer.from(whole);
-      for (let n = 1 + random.below(20); n > 0; n--) {
-        const at = random.below(4) === 0 ? 8 + random.below(12) : 20 + random.below(table.length - 20);
-        table[at] = random.pick([0, 1, 0x7f, 0x80, 0xff, random.below(256)]);
-      }
-      const { report } = monitorTraps(table, trap);
-      for (const line of report) {
-        expect(line).toMatch(printable);
-        expect(line.length).toBeLessThan(320);
-      }
-    }
-  });
-});
-
-describe("A fault in root is a panic with a report", () => {
-  /** Root faults while a VM runs; the stub of boot/percpu.asm calls root's trap(). */
-  const rootTraps = (record: (host: FakeHost) => Crash, options = {}) => {
-    const host = new FakeHost({
-      modules: [kernel()],
-      run: () => {
-        crash(host, record(host));
-        host.trapInRoot();
-        return 0;
-      },
-      ...options,
     });
     const log = host.boot();
-    return { host, log: log.slice(log.findIndex((l) => l.startsWith("panic"))) };
-  };
+    expect(log.slice(-2)).toEqual(["done", "halts"]);
+    expect(host.strays).toEqual([]);
+    const from = log.findIndex((l) => l.startsWith("vm0: ended"));
+    return { log, report: log.slice(from + 1), raw: host.serial[0] };
+  }
 
-  test("with the cause, the place and root's registers, and then what panic= says", () => {
-    const { log } = rootTraps(() => ({ vector: 14, cr2: 0x123n, error: 2, rip: 0x203333n }));
-    expect(log.slice(0, 4)).toEqual([
-      "panic: root: page fault at 0x123, error code 0x2",
-      "  Typevisor test 12345678",
-      "  at 0x203333",
-      "  host registers:",
-    ]);
-    expect(log.at(-1)).toBe("halts");
-    const { log: reboots, host } = rootTraps(() => ({ vector: 0 }), { commandLine: "panic=reboot" });
-    expect([reboots[0], reboots.at(-1)]).toEqual(["panic: root: integer division by zero", "reboots"]);
-    expect(host.ports.resets.length).toBe(3);
-  });
+  function storeOnStack(vcpu: RunningVcpu, address: bigint, value: bigint): void {
+    const page = Number(BigInt.asUintN(48, address) >> 12n);
+    vcpu.host.memory.store(
+      vcpu.host.hostAccess(page, "store", "a test") + Number(address & 0xfffn),
+      8,
+      value,
+    );
+  }
 
-  test("which names the calls that its stack has", () => {
-    const { log } = rootTraps((host) => {
-      const rsp = image.stackGuard + 0x2000n;
-      host.memory.store(rsp + 8n, 8, call(host, middle + 0x3ff, leaf));
-      return { ...ud, rip: BigInt(leaf), rsp };
+  const ud = { vector: 6, rdi: trapKind.unreachable };
+
+  describe("A report", () => {
+    const table = encodeLines(BUILD, rows, functions);
+
+    test("names the TypeScript line of the fault, and of each call on the way to it", () => {
+      const { report } = monitorTraps(table, (host) => {
+        const inMain = call(host, main + 0x220, middle);
+        const inMiddle = call(host, middle + 0x3ff, leaf);
+        return { ...ud, rip: BigInt(leaf + 0x105), stack: [1n, inMiddle, 0x201000n, inMain, 7n] };
+      });
+      expect(report.slice(0, 4)).toEqual([
+        "  Typevisor test 12345678",
+        `  at 0x${(leaf + 0x105).toString(16)} kernel/leaf.ts:11 (leaf)`,
+        `  from 0x${(middle + 0x3ff).toString(16)} kernel/middle.ts:13 (middle)`,
+        `  from 0x${(main + 0x220).toString(16)} kernel/main.ts:12 (main)`,
+      ]);
+      expect(report[4]).toBe("  host registers:");
     });
-    expect(log).toContain(`  from 0x${(middle + 0x3ff).toString(16)}`);
+
+    test("leaves out what earlier calls left on the stack, and doubts a word alone that does not fit", () => {
+      const stale = (host: FakeHost) => call(host, main + 0x500, main);
+      const inMiddle = (host: FakeHost) => call(host, middle + 0x10, leaf);
+      const some = monitorTraps(table, (host) => ({
+        ...ud,
+        rip: BigInt(leaf),
+        stack: [stale(host), inMiddle(host)],
+      }));
+      expect(some.report.filter((l) => l.startsWith("  from"))).toEqual([
+        `  from 0x${(middle + 0x10).toString(16)} kernel/middle.ts:10 (middle)`,
+      ]);
+      const none = monitorTraps(table, (host) => ({ ...ud, rip: BigInt(leaf), stack: [stale(host)] }));
+      expect(none.report.filter((l) => l.startsWith("  from"))).toEqual([
+        `  from ? 0x${(main + 0x500).toString(16)} kernel/main.ts:15 (main)`,
+      ]);
+    });
+
+    test("gives addresses alone without a table, or with that of another build", () => {
+      const trap = () => ({ ...ud, rip: BigInt(leaf + 0x105) });
+      const at = `  at 0x${(leaf + 0x105).toString(16)}`;
+      expect(monitorTraps(undefined, trap).report[1]).toBe(at);
+      const other = monitorTraps(encodeLines(BUILD + 1, rows, functions), trap);
+      expect(other.report[1]).toBe(at);
+      expect(other.log).toContain("lines: not the line table of this build");
+    });
+
+    test.each([0x1ff000n, BigInt(text) - 1n, image.textEnd, 0n, (1n << 64n) - 1n])(
+      "gives %d alone: no text is there",
+      (rip) => {
+        expect(monitorTraps(table, () => ({ ...ud, rip })).report[1]).toBe(`  at 0x${rip.toString(16)}`);
+      },
+    );
+
+    test("has the last exits, oldest first, without what was not written yet", () => {
+      const host = new FakeHost({
+        vendor,
+        modules: [kernel()],
+        run: (vcpu) => {
+          const record = abi("LASTEXIT_BYTES");
+          const put = (n: number, reason: number, rip: number) => {
+            const at = abi("VCPU_AREA") + abi("LAST_EXITS_OFFSET") + (n % abi("LAST_EXITS")) * record;
+            vcpu.store(at + abi("LASTEXIT_RIP"), 8, rip);
+            vcpu.store(at + abi("LASTEXIT_REASON"), 4, reason);
+          };
+          for (let n = 30; n < 35; n++) put(n, n, 0x1000 * n);
+          vcpu.setRunArea("NEXT_EXIT", (35 % abi("LAST_EXITS")) * record);
+          return vcpu.stop("HALTED_FOREVER");
+        },
+      });
+      const line = host.boot().find((l) => l.startsWith("  last exits"));
+      expect(line).toBe("  last exits (reason@rip): 30@0x1e000 31@0x1f000 32@0x20000 33@0x21000 34@0x22000");
+    });
   });
 
-  test.each([0n, 0x1000n, image.start - 8n, image.end - 4n, image.end, 0x7f_0000_0000n, (1n << 64n) - 8n])(
-    "also with a stack pointer of %d, that leads nowhere",
-    (rsp) => {
-      const { log, host } = rootTraps(() => ({ ...ud, rsp }));
-      expect(log[0]).toBe("panic: root: unreachable");
-      expect(log.at(-1)).toBe("halts");
-      expect(host.strays).toEqual([]);
-    },
-  );
+  describe("A line table that is", () => {
+    const trap = (host: FakeHost): Trap => ({
+      ...ud,
+      rip: BigInt(leaf + 0x105),
+      stack: [call(host, middle + 0x3ff, leaf), 0x201005n],
+    });
+    const printable = /^[\x20-\x7e]*$/;
 
-  test.each([
-    ["in the guard page of its stack", image.stackGuard + 8n, "stack overflow"],
-    ["beyond its memory", BigInt(abi("LINEAR_BASE")) + 0x200000n, "memory access out of bounds at 0x200000"],
-  ])("that knows a fault %s", (_, cr2, cause) => {
-    expect(rootTraps(() => ({ vector: 14, cr2 })).log[0]).toBe(`panic: root: ${cause}`);
+    test("cut off at any byte is refused, or says what it still can", () => {
+      const table = encodeLines(BUILD, rows.slice(0, 3), functions);
+      for (let length = 0; length < table.length; length += 3) {
+        const { report } = monitorTraps(table.subarray(0, length), trap);
+        expect(report[1]).toMatch(/^ {2}at 0x203105( |$)/);
+      }
+    });
+
+    test.each([
+      ["empty", new Uint8Array(0)],
+      ["of no rows", encodeLines(BUILD, [], functions)],
+      ["of no functions", encodeLines(BUILD, rows, [])],
+      [
+        "of other numbers than fit",
+        Buffer.concat([Buffer.from("TYVLxV4\x12", "latin1"), Buffer.alloc(12, 0xff)]),
+      ],
+    ])("%s does no harm", (_, table) => {
+      expect(monitorTraps(table, trap).report[1]).toMatch(/^ {2}at 0x203105/);
+    });
+
+    test("full of control characters and endless names prints one line a place", () => {
+      const evil: Row[] = rows.map((r) => ({ ...r, file: `\x1b[2J\r\n(tv) done${"x".repeat(500)}` }));
+      const { report } = monitorTraps(encodeLines(BUILD, evil, functions), trap);
+      expect(report[1]).toMatch(/^ {2}at 0x203105 \.\[2J\.\.\(tv\) donex{100,}:\d+ \(leaf\)$/);
+      expect(report[1]!.length).toBeLessThan(320);
+    });
+
+    test("damaged anywhere never makes the report fault", () => {
+      const whole = encodeLines(BUILD, rows, functions);
+      for (let seed = 1; seed <= 60 * effort; seed++) {
+        const random = new Random(seed);
+        const table = Buffer.from(whole);
+        for (let n = 1 + random.below(20); n > 0; n--) {
+          const at = random.below(4) === 0 ? 8 + random.below(12) : 20 + random.below(table.length - 20);
+          table[at] = random.pick([0, 1, 0x7f, 0x80, 0xff, random.below(256)]);
+        }
+        const { report } = monitorTraps(table, trap);
+        for (const line of report) {
+          expect(line).toMatch(printable);
+          expect(line.length).toBeLessThan(320);
+        }
+      }
+    });
+  });
+
+  describe("A fault in root is a panic with a report", () => {
+    /** Root faults while a VM runs; the stub of boot/percpu.asm calls root's trap(). */
+    const rootTraps = (record: (host: FakeHost) => Crash, options = {}) => {
+      const host = new FakeHost({
+        vendor,
+        modules: [kernel()],
+        run: () => {
+          crash(host, record(host));
+          host.trapInRoot();
+          return 0;
+        },
+        ...options,
+      });
+      const log = host.boot();
+      return { host, log: log.slice(log.findIndex((l) => l.startsWith("panic"))) };
+    };
+
+    test("with the cause, the place and root's registers, and then what panic= says", () => {
+      const { log } = rootTraps(() => ({ vector: 14, cr2: 0x123n, error: 2, rip: 0x203333n }));
+      expect(log.slice(0, 4)).toEqual([
+        "panic: root: page fault at 0x123, error code 0x2",
+        "  Typevisor test 12345678",
+        "  at 0x203333",
+        "  host registers:",
+      ]);
+      expect(log.at(-1)).toBe("halts");
+      const { log: reboots, host } = rootTraps(() => ({ vector: 0 }), { commandLine: "panic=reboot" });
+      expect([reboots[0], reboots.at(-1)]).toEqual(["panic: root: integer division by zero", "reboots"]);
+      expect(host.ports.resets.length).toBe(3);
+    });
+
+    test("which names the calls that its stack has", () => {
+      const { log } = rootTraps((host) => {
+        const rsp = image.stackGuard + 0x2000n;
+        host.memory.store(rsp + 8n, 8, call(host, middle + 0x3ff, leaf));
+        return { ...ud, rip: BigInt(leaf), rsp };
+      });
+      expect(log).toContain(`  from 0x${(middle + 0x3ff).toString(16)}`);
+    });
+
+    test.each([0n, 0x1000n, image.start - 8n, image.end - 4n, image.end, 0x7f_0000_0000n, (1n << 64n) - 8n])(
+      "also with a stack pointer of %d, that leads nowhere",
+      (rsp) => {
+        const { log, host } = rootTraps(() => ({ ...ud, rsp }));
+        expect(log[0]).toBe("panic: root: unreachable");
+        expect(log.at(-1)).toBe("halts");
+        expect(host.strays).toEqual([]);
+      },
+    );
+
+    test.each([
+      ["in the guard page of its stack", image.stackGuard + 8n, "stack overflow"],
+      [
+        "beyond its memory",
+        BigInt(abi("LINEAR_BASE")) + 0x200000n,
+        "memory access out of bounds at 0x200000",
+      ],
+    ])("that knows a fault %s", (_, cr2, cause) => {
+      expect(rootTraps(() => ({ vector: 14, cr2 })).log[0]).toBe(`panic: root: ${cause}`);
+    });
   });
 });

@@ -1,7 +1,7 @@
 /** What a monitor has in its memory is untrusted to root: run areas, console rings, counters, whatever it returns with. */
 import { describe, expect, test } from "vitest";
 import { ordinaryTables } from "./fake/firmware.ts";
-import { FakeHost, type HostOptions, type RunningVcpu } from "./fake/host.ts";
+import { FakeHost, type HostOptions, type RunningVcpu, vendors } from "./fake/host.ts";
 import { abi } from "./fake/layout.ts";
 import { Random, effort } from "./fake/pc.ts";
 import { crash, kernel, kernels } from "./fake/vms.ts";
@@ -85,117 +85,125 @@ function untouchable(vcpu: RunningVcpu): Buffer {
   return Buffer.concat(parts);
 }
 
-/** A machine whose monitors do nothing but harm, until each VM has had its runs. */
-function hostile(seed: number, options: HostOptions = {}) {
-  const random = new Random(seed);
-  const left = [40, 40, 40];
-  const before = new Map<string, Buffer>();
-  let returns = 0;
-  const host = new FakeHost({
-    commandLine: "loglvl=debug",
-    modules: [kernel(), kernel(), kernel("memory=2M")],
-    ...options,
-    idle: (machine) => machine.ports.uarts[0].receive("input that nobody wants"),
-    run: (vcpu) => {
-      returns++;
-      const life = `${vcpu.vm}.${vcpu.life}`;
-      const was = before.get(life);
-      if (was)
-        expect(was.equals(untouchable(vcpu)), `vm${life}: root has changed its monitor's memory`).toBe(true);
-      if (left[vcpu.vm]!-- <= 0) return vcpu.stop("POWERED_OFF");
-      vcpu.host.tsc += BigInt(random.below(400_000));
-      if (random.below(4) === 0) vcpu.host.ports.uarts[0].receive("some input");
-      scribble(vcpu, random);
-      fault(vcpu, random);
-      // Who halts for ever is only waited for.
-      if (vcpu.load(area + abi("RUNAREA_REQUEST")) === BigInt(abi("REQUEST_HALT")))
-        vcpu.setRunArea("WAKE", vcpu.host.tsc + BigInt(random.below(1_000_000) - 500_000), 8);
-      before.set(life, untouchable(vcpu));
-      return random.below(8) === 0 ? random.pick(nonsense) : random.pick([1, 1, 1, 3, ...leaves]);
-    },
-  });
-  return { host, log: host.boot(), returns: () => returns };
-}
-
-describe("Hostile monitors", () => {
-  const seeds = Array.from({ length: 12 * effort }, (_, i) => i + 1);
-
-  test.each(seeds)("end themselves, not root: seed %d", (seed) => {
-    const { host, log, returns } = hostile(seed);
-    expect(log.slice(-2)).toEqual(["done", "halts"]);
-    expect(log.filter((l) => l.startsWith("panic"))).toEqual([]);
-    expect(host.strays).toEqual([]);
-    expect(host.apic.strayEnds).toBe(0);
-    const use = log.filter((l) => l.startsWith("memory in use"));
-    expect(use.length).toBe(2);
-    expect(use[1]).toBe(use[0]);
-    // A return makes root move a ring's contents at most, where each byte may get a prefix, and print a report.
-    expect(host.serial[0].length).toBeLessThan((returns() + 10) * (8 * abi("CONSOLE_OUT_SIZE") + 40 * 330));
-    for (const line of host.serial[0].split("\n"))
-      if (line.startsWith("(tv)")) expect(line.length).toBeLessThan(520);
-  });
-});
-
-describe("The console rings", () => {
-  test.each([
-    [0, 0xffff0000],
-    [0x80000000, 0],
-    [0xdeadbeef, 0x12345678],
-    [abi("CONSOLE_OUT_SIZE") + 1, 0],
-  ])("An output ring with the indices %d and %d is taken for a full one", (head, tail) => {
+describe.each(vendors)("on %s", (vendor) => {
+  /** A machine whose monitors do nothing but harm, until each VM has had its runs. */
+  function hostile(seed: number, options: HostOptions = {}) {
+    const random = new Random(seed);
+    const left = [40, 40, 40];
+    const before = new Map<string, Buffer>();
+    let returns = 0;
     const host = new FakeHost({
-      commandLine: "vmconsole=com2",
-      modules: kernels(1),
+      vendor,
+      commandLine: "loglvl=debug",
+      modules: [kernel(), kernel(), kernel("memory=2M")],
+      ...options,
+      idle: (machine) => machine.ports.uarts[0].receive("input that nobody wants"),
       run: (vcpu) => {
-        if (vcpu.runs === 1) {
-          expect(vcpu.load(ring + abi("CONSOLERINGS_OUT_TAIL"))).toBe(BigInt(head));
+        returns++;
+        const life = `${vcpu.vm}.${vcpu.life}`;
+        const was = before.get(life);
+        if (was)
+          expect(was.equals(untouchable(vcpu)), `vm${life}: root has changed its monitor's memory`).toBe(
+            true,
+          );
+        if (left[vcpu.vm]!-- <= 0) return vcpu.stop("POWERED_OFF");
+        vcpu.host.tsc += BigInt(random.below(400_000));
+        if (random.below(4) === 0) vcpu.host.ports.uarts[0].receive("some input");
+        scribble(vcpu, random);
+        fault(vcpu, random);
+        // Who halts for ever is only waited for.
+        if (vcpu.load(area + abi("RUNAREA_REQUEST")) === BigInt(abi("REQUEST_HALT")))
+          vcpu.setRunArea("WAKE", vcpu.host.tsc + BigInt(random.below(1_000_000) - 500_000), 8);
+        before.set(life, untouchable(vcpu));
+        return random.below(8) === 0 ? random.pick(nonsense) : random.pick([1, 1, 1, 3, ...leaves]);
+      },
+    });
+    return { host, log: host.boot(), returns: () => returns };
+  }
+
+  describe("Hostile monitors", () => {
+    const seeds = Array.from({ length: 12 * effort }, (_, i) => i + 1);
+
+    test.each(seeds)("end themselves, not root: seed %d", (seed) => {
+      const { host, log, returns } = hostile(seed);
+      expect(log.slice(-2)).toEqual(["done", "halts"]);
+      expect(log.filter((l) => l.startsWith("panic"))).toEqual([]);
+      expect(host.strays).toEqual([]);
+      expect(host.apic.strayEnds).toBe(0);
+      const use = log.filter((l) => l.startsWith("memory in use"));
+      expect(use.length).toBe(2);
+      expect(use[1]).toBe(use[0]);
+      // A return makes root move a ring's contents at most, where each byte may get a prefix, and print a report.
+      expect(host.serial[0].length).toBeLessThan((returns() + 10) * (8 * abi("CONSOLE_OUT_SIZE") + 40 * 330));
+      for (const line of host.serial[0].split("\n"))
+        if (line.startsWith("(tv)")) expect(line.length).toBeLessThan(520);
+    });
+  });
+
+  describe("The console rings", () => {
+    test.each([
+      [0, 0xffff0000],
+      [0x80000000, 0],
+      [0xdeadbeef, 0x12345678],
+      [abi("CONSOLE_OUT_SIZE") + 1, 0],
+    ])("An output ring with the indices %d and %d is taken for a full one", (head, tail) => {
+      const host = new FakeHost({
+        vendor,
+        commandLine: "vmconsole=com2",
+        modules: kernels(1),
+        run: (vcpu) => {
+          if (vcpu.runs === 1) {
+            expect(vcpu.load(ring + abi("CONSOLERINGS_OUT_TAIL"))).toBe(BigInt(head));
+            return vcpu.stop("POWERED_OFF");
+          }
+          for (let i = 0; i < abi("CONSOLE_OUT_SIZE"); i++)
+            vcpu.store(ring + abi("CONSOLE_OUT_OFFSET") + i, 1, 65);
+          vcpu.store(ring + abi("CONSOLERINGS_OUT_HEAD"), 4, head);
+          vcpu.store(ring + abi("CONSOLERINGS_OUT_TAIL"), 4, tail);
+          return vcpu.yield("CONSOLE");
+        },
+      });
+      host.boot();
+      expect(host.serial[1]).toMatch(/^A*$/);
+      expect(host.serial[1].length).toBe(abi("CONSOLE_OUT_SIZE"));
+    });
+
+    test("Input that does not fit the ring is dropped, and what a monitor says of its index is not believed", () => {
+      let input = "";
+      const host = new FakeHost({
+        vendor,
+        modules: kernels(1),
+        idle: (machine) => machine.ports.uarts[0].receive("x".repeat(200)),
+        run: (vcpu) => {
+          // Woken by input until nothing fits any more, then by time.
+          if (vcpu.runs < 10) return vcpu.haltUntil(vcpu.host.tsc + 100_000_000n);
+          if (vcpu.runs === 10) {
+            input = vcpu.input();
+            vcpu.store(ring + abi("CONSOLERINGS_IN_TAIL"), 4, 0x80000000);
+            return vcpu.haltUntil(vcpu.host.tsc + 100_000_000n);
+          }
+          expect(vcpu.load(ring + abi("CONSOLERINGS_IN_HEAD"))).toBe(BigInt(abi("CONSOLE_IN_SIZE")));
           return vcpu.stop("POWERED_OFF");
-        }
-        for (let i = 0; i < abi("CONSOLE_OUT_SIZE"); i++)
-          vcpu.store(ring + abi("CONSOLE_OUT_OFFSET") + i, 1, 65);
-        vcpu.store(ring + abi("CONSOLERINGS_OUT_HEAD"), 4, head);
-        vcpu.store(ring + abi("CONSOLERINGS_OUT_TAIL"), 4, tail);
-        return vcpu.yield("CONSOLE");
-      },
+        },
+      });
+      expect(host.boot()).toContain("vm0: ended: powered off");
+      expect(input).toMatch(/^x*$/);
+      expect(input.length).toBe(abi("CONSOLE_IN_SIZE"));
     });
-    host.boot();
-    expect(host.serial[1]).toMatch(/^A*$/);
-    expect(host.serial[1].length).toBe(abi("CONSOLE_OUT_SIZE"));
-  });
 
-  test("Input that does not fit the ring is dropped, and what a monitor says of its index is not believed", () => {
-    let input = "";
-    const host = new FakeHost({
-      modules: kernels(1),
-      idle: (machine) => machine.ports.uarts[0].receive("x".repeat(200)),
-      run: (vcpu) => {
-        // Woken by input until nothing fits any more, then by time.
-        if (vcpu.runs < 10) return vcpu.haltUntil(vcpu.host.tsc + 100_000_000n);
-        if (vcpu.runs === 10) {
-          input = vcpu.input();
-          vcpu.store(ring + abi("CONSOLERINGS_IN_TAIL"), 4, 0x80000000);
-          return vcpu.haltUntil(vcpu.host.tsc + 100_000_000n);
-        }
-        expect(vcpu.load(ring + abi("CONSOLERINGS_IN_HEAD"))).toBe(BigInt(abi("CONSOLE_IN_SIZE")));
-        return vcpu.stop("POWERED_OFF");
-      },
+    test("A guest that floods its console cannot keep root from saying how it ended", () => {
+      const host = new FakeHost({
+        vendor,
+        ioapicInputs: 24,
+        firmware: ordinaryTables,
+        modules: kernels(1),
+        uartsTakeTime: true,
+        run: (vcpu) => (vcpu.runs < 40 ? vcpu.print("flood ".repeat(1300)) : vcpu.stop("TRIPLE_FAULT", 0x77)),
+        commandLine: "reboot=no",
+      });
+      const log = host.boot();
+      expect(log).toContain("vm0: ended: reset (triple fault) (0x77)");
+      expect(log.slice(-2)).toEqual(["done", "halts"]);
     });
-    expect(host.boot()).toContain("vm0: ended: powered off");
-    expect(input).toMatch(/^x*$/);
-    expect(input.length).toBe(abi("CONSOLE_IN_SIZE"));
-  });
-
-  test("A guest that floods its console cannot keep root from saying how it ended", () => {
-    const host = new FakeHost({
-      ioapicInputs: 24,
-      firmware: ordinaryTables,
-      modules: kernels(1),
-      uartsTakeTime: true,
-      run: (vcpu) => (vcpu.runs < 40 ? vcpu.print("flood ".repeat(1300)) : vcpu.stop("TRIPLE_FAULT", 0x77)),
-      commandLine: "reboot=no",
-    });
-    const log = host.boot();
-    expect(log).toContain("vm0: ended: reset (triple fault) (0x77)");
-    expect(log.slice(-2)).toEqual(["done", "halts"]);
   });
 });

@@ -4,7 +4,7 @@ import { basename, join, relative } from "node:path";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
 import { taggedFunctions } from "./tags.mjs";
-import { filesBelow } from "./sources.ts";
+import { filesBelow, importedBy } from "./sources.ts";
 import { command, step } from "./step.ts";
 
 const CFLAGS = [
@@ -87,16 +87,10 @@ export class Builder {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
     const transform = this.path("tools/build/noinline.mjs");
-    const sources = [
-      ...filesBelow(this.path("kernel"), ".ts"),
-      this.path("asconfig.json"),
-      transform,
-      this.path("tools/build/tags.mjs"),
-    ];
-    if (!module.entry.startsWith("kernel/")) sources.push(this.path(module.entry));
+    const sources = importedBy(this.path(module.entry));
     const target = module.as ?? module.name;
     await step({
-      inputs: sources,
+      inputs: [...sources, this.path("asconfig.json"), transform, this.path("tools/build/tags.mjs")],
       salt: JSON.stringify(module),
       outputs: [wasm, `${wasm}.map`],
       run: async () => {
@@ -159,7 +153,7 @@ export class Builder {
 
   private async assemble(source: string, object: string): Promise<void> {
     await step({
-      inputs: [source, this.path("boot/selectors.inc"), join(this.out, "abi/layout.inc")],
+      inputs: [source, ...filesBelow(this.path("boot"), ".inc"), join(this.out, "abi/layout.inc")],
       outputs: [object],
       run: async () => {
         await this.run("nasm", [

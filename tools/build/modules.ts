@@ -21,29 +21,35 @@ export interface Image {
 
 const root: Module = { name: "root", entry: "kernel/root/main.ts", small: true };
 
-/** The monitors' capability list (kernel/machine/monitor-vmx.h). */
-const monitorCapabilities = ["cpuid", "env", "fpu", "guest", "registers", "time", "vmcs"];
+/** The monitors' capability lists (kernel/machine/monitor-vmx.h, monitor-svm.h). */
+const capabilities = ["cpuid", "env", "fpu", "guest", "time"];
 const monitorVmx: Module = {
   name: "monitor-vmx",
   entry: "kernel/monitor/vmx.ts",
-  allow: monitorCapabilities,
+  allow: [...capabilities, "registers", "vmcs"],
+};
+const monitorSvm: Module = {
+  name: "monitor-svm",
+  entry: "kernel/monitor/svm.ts",
+  allow: [...capabilities, "vmcb"],
 };
 
-export const typevisor: Image = { name: "typevisor", modules: [root, monitorVmx] };
+export const typevisor: Image = { name: "typevisor", modules: [root, monitorVmx, monitorSvm] };
 
-/** Monitors that fail when their guest says so (test/boot/bringup.test.ts). */
+/** A monitor that fails when its guest says so, in the place of the one that ships (test/boot/bringup.test.ts). */
+function failing(vendor: string, shipped: Module): Module {
+  return {
+    name: `containment-${vendor}`,
+    as: shipped.name,
+    entry: `test/images/containment/${vendor}.ts`,
+    allow: shipped.allow,
+    allowRecursion: true,
+  };
+}
+
 const containment: Image = {
   name: "containment",
-  modules: [
-    root,
-    {
-      name: "monitor-containment",
-      as: "monitor-vmx",
-      entry: "test/images/containment/monitor.ts",
-      allow: monitorCapabilities,
-      allowRecursion: true,
-    },
-  ],
+  modules: [root, failing("vmx", monitorVmx), failing("svm", monitorSvm)],
 };
 
 /** Root that faults on purpose (test/boot/panic.test.ts). */
@@ -52,6 +58,7 @@ const panic: Image = {
   modules: [
     { name: "root-panic", as: "root", entry: "test/images/panic/root.ts", small: true, allowRecursion: true },
     monitorVmx,
+    monitorSvm,
   ],
 };
 

@@ -5,7 +5,7 @@ import type { Builder } from "./image.ts";
 import type { Image } from "./modules.ts";
 import { filesBelow } from "./sources.ts";
 
-export const IMAGE_LIMIT = 128 * 1024;
+export const IMAGE_LIMIT = 256 * 1024;
 export const UNSAFE_LIMIT = 1500;
 
 /** The files that no compiler checks for memory safety: NASM, the intrinsics' C, wasm3-build's runtime. */

@@ -27,7 +27,7 @@ const command = (): Command =>
     )
     .option("--memory <size>", "the guest's memory: 512M, 2G, ...", "512M")
     .addOption(
-      new Option("--machine <kind>", "the emulator; auto takes the best that is there")
+      new Option("--machine <kind>", "the emulator: see below")
         .choices(["auto", ...machineKinds])
         .default("auto"),
     )
@@ -48,6 +48,12 @@ const command = (): Command =>
     .addHelpText(
       "after",
       `
+Machines (docs/machines.md):
+  qemu-kvm  QEMU on this host's own VT-x or AMD-V; KVM has to nest, and what is missing for that is said
+  qemu-tcg  QEMU, which emulates AMD-V; --cpu max,+svm unless told
+  bochs     Bochs, which emulates VT-x; with --cpu ryzen AMD-V
+  auto      the first of these that can run a hypervisor here; says why that one
+
 Exit status:
   ${Status.Success}  the guest powered off; with --until: the text appeared; or you left by ${escapeName}; or the --iso is written
   ${Status.TextMissing}  with --until: the guest ended without the text

@@ -7,11 +7,8 @@ import { delimiter, join } from "node:path";
 import { Refusal } from "./errors.ts";
 import { type MachineKind, machineKinds } from "./machine.ts";
 
-/** What the hypervisor has a backend for. AMD-V ("svm") joins when kernel/svm/ does. */
-const backends: readonly Extension[] = ["vmx"];
-
-/** What `auto` tries, in order. qemu-tcg, which has AMD-V only, comes before bochs when its backend is there. */
-const preference: readonly MachineKind[] = ["qemu-kvm", "bochs"];
+/** What `auto` tries, in order: a real extension, the quicker emulator, the other one. */
+const preference: readonly MachineKind[] = ["qemu-kvm", "qemu-tcg", "bochs"];
 
 export type Extension = "vmx" | "svm";
 const extensionNames = { vmx: "VT-x", svm: "AMD-V" } as const;
@@ -93,16 +90,18 @@ function nesting(host: Host): Availability {
     return no(`/dev/kvm is there${by}, but the CPU shows neither vmx nor svm, so nothing can be nested`);
   }
   const module = modules[extension];
-  if (!/^[Y1]/.test(read(host, `sys/module/${module}/parameters/nested`))) {
+  const nested = read(host, `sys/module/${module}/parameters/nested`).trim();
+  if (!/^[Y1]/.test(nested)) {
+    const found = nested === "" ? "it has no parameter nested" : `its parameter nested is ${nested}`;
     return no(
-      `${module} does not nest: write "options ${module} nested=1" to /etc/modprobe.d/kvm-nested.conf, ` +
+      `${module} does not nest (${found}): write "options ${module} nested=1" to /etc/modprobe.d/kvm-nested.conf, ` +
         `then run "modprobe -r ${module} && modprobe ${module}" as root`,
     );
   }
-  if (!backends.includes(extension)) {
-    return no(`KVM nests ${extensionNames[extension]}, for which Typevisor has no backend yet`);
-  }
-  return { available: true, reason: `KVM nests ${extensionNames[extension]}` };
+  return {
+    available: true,
+    reason: `KVM nests ${extensionNames[extension]} (${module}: nested is ${nested})`,
+  };
 }
 
 function cpuExtension(host: Host): Extension | undefined {

@@ -29,13 +29,19 @@ export async function startQemu(kind: QemuKind, options: MachineOptions): Promis
     copyFileSync(uefiVariables, files.uefiVariables);
   }
   const serial = await listenSerial(directory, "unix");
-  let machine: Qemu | undefined;
-  const qmp = await Qmp.listen(files.qmp, (event) => void machine?.onEvent(event));
+  const qmp = await Qmp.listen(files.qmp, (event) => void machine.onEvent(event));
   const child = new Child("qemu-system-x86_64", qemuArguments(kind, options, files), {
     cwd: directory.path,
     logFile: directory.file("qemu.log"),
   });
-  return (machine = new Qemu(kind, directory, child, serial, qmp, options, files));
+  const machine = new Qemu(kind, directory, child, serial, qmp, options, files);
+  if (!(await qmp.ready)) {
+    await machine.ended;
+    const why = machine.lastWords(1).replace(/^qemu-system-x86_64: /, "");
+    await machine.stop();
+    throw new Refusal(`${kind} does not start: ${why}`);
+  }
+  return machine;
 }
 
 class Qemu extends Emulator {
@@ -69,6 +75,11 @@ class Qemu extends Emulator {
       this.spoken = false;
       if (fault === undefined) this.resetHappened();
       else await this.finish({ cause: "failed", detail: fault, ticks: await this.ticks() });
+    } else if (event === "STOP") {
+      // After a power-off, by the monitor's "stop", or because something cannot go on: KVM's "internal-error" is one.
+      const { status } = ((await this.qmp.execute("query-status")) ?? {}) as { status?: string };
+      if (status === undefined || status === "shutdown" || status === "paused") return;
+      await this.finish({ cause: "failed", detail: `QEMU cannot go on (${status}): ${this.lastWords(40)}` });
     }
   }
 
@@ -92,15 +103,12 @@ class Qemu extends Emulator {
   protected async explainEnd(status: string): Promise<MachineEnd> {
     this.qmp.end();
     if (this.own !== undefined) return this.own;
-    const said = readFileSync(this.directory.file("qemu.log"), "utf8")
-      .trim()
-      .split("\n")
-      .slice(-10)
-      .join("\n");
-    return {
-      cause: "failed",
-      detail: said === "" ? `QEMU ended (${status})` : `QEMU ended (${status}): ${said}`,
-    };
+    return { cause: "failed", detail: `QEMU ended (${status}): ${this.lastWords(10)}`.replace(/: $/, "") };
+  }
+
+  /** The end of what QEMU itself has printed. */
+  lastWords(lines: number): string {
+    return readFileSync(this.directory.file("qemu.log"), "utf8").trim().split("\n").slice(-lines).join("\n");
   }
 
   private async finish(end: MachineEnd): Promise<void> {

@@ -17,6 +17,8 @@ interface Answer {
 export class Qmp {
   /** Resolves when QEMU has closed the connection and every event was passed on. */
   readonly closed: Promise<void>;
+  /** Whether QEMU's machine is there; false if QEMU ended before. */
+  readonly ready: Promise<boolean>;
   private readonly connected: Promise<Socket>;
   private waiting: ((answer: Answer | undefined) => void)[] = [];
   private over = false;
@@ -29,7 +31,8 @@ export class Qmp {
     this.closed = new Promise((resolve) => (this.finish = resolve));
     this.connected = new Promise((resolve) => server.once("connection", resolve));
     void this.connected.then((socket) => this.attach(socket));
-    void this.send("qmp_capabilities", {});
+    // QEMU connects before it makes the machine, and answers after that.
+    this.ready = this.send("qmp_capabilities", {}).then((answer) => answer !== undefined);
   }
 
   static async listen(path: string, onEvent: (event: QmpEvent) => void): Promise<Qmp> {

@@ -1,7 +1,7 @@
 /** What a kernel finds at its 64-bit entry point (boot.rst, "64-bit Boot Protocol"; zero-page.rst), read as it reads it. */
+import type { GuestCpu } from "./cpu.ts";
 import { Gpr } from "./exit.ts";
 import type { FakeMonitor } from "./monitor.ts";
-import { Field, type FakeVtx } from "./vtx.ts";
 
 export interface E820 {
   base: bigint;
@@ -14,7 +14,7 @@ export class BootParams {
 
   constructor(
     private readonly machine: FakeMonitor,
-    private readonly cpu: FakeVtx,
+    private readonly cpu: GuestCpu,
   ) {
     this.zeroPage = machine.gpr(Gpr.rsi);
   }
@@ -48,7 +48,7 @@ export class BootParams {
 
   /** The descriptor of a selector, as far as a flat segment is told by it (SDM Vol. 3A 3.4.5, Segment Descriptors). */
   descriptor(selector: number) {
-    const d = this.machine.ram.load(this.cpu.get(Field.GDTR_BASE) + BigInt(selector & ~7), 8);
+    const d = this.machine.ram.load(this.cpu.gdtr.base + BigInt(selector & ~7), 8);
     const bits = (high: number, low: number) =>
       Number((d >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n));
     return {
@@ -63,7 +63,7 @@ export class BootParams {
 
   /** Where the CPU's page tables lead (SDM Vol. 3A 4.5, 4-Level Paging), and whether it can be written and executed. */
   translate(linear: bigint): { address: bigint; writable: boolean; executable: boolean } | undefined {
-    let entry = this.cpu.get(Field.GUEST_CR3);
+    let entry = this.cpu.cr3;
     let writable = true;
     let executable = true;
     for (let shift = 39n; ; shift -= 9n) {

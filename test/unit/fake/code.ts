@@ -1,14 +1,16 @@
 /** A guest in any mode, whose instructions a test puts where it likes and has the monitor look at. */
 import { Gpr, type Next } from "./exit.ts";
-import { startGuest } from "./guest.ts";
+import type { GuestCpu, Injected, Vendor, Violation } from "./cpu.ts";
+import { fakeCpu, startOn } from "./guest.ts";
 import { abi } from "./layout.ts";
 import type { FakeMonitor } from "./monitor.ts";
 import { PageTables, type PagingMode } from "./paging.ts";
-import { Field, type FakeVtx, type Injected, type Violation } from "./vtx.ts";
 
 export type CodeSize = 16 | 32 | 64;
 
 export interface CodeOptions {
+  /** VT-x, unless told. */
+  vendor?: Vendor;
   size?: CodeSize;
   paging?: PagingMode;
   /** Current privilege level. */
@@ -39,15 +41,17 @@ const EFER_LONG = 0x500n;
 export const UNCLAIMED = 0xc0000000n;
 const TABLES = 0x800000;
 
-export class CodeGuest {
+/** Unless told, on VT-x. */
+export class CodeGuest<Cpu extends GuestCpu = GuestCpu> {
   readonly machine: FakeMonitor;
-  readonly cpu: FakeVtx;
+  readonly cpu: Cpu;
   readonly tables: PageTables | undefined;
   readonly rip: bigint;
   private readonly code: bigint;
 
-  constructor(options: CodeOptions = {}) {
-    const { machine, cpu } = startGuest({ ram: options.ram, cpuid: options.cpuid });
+  /** `on` is the CPU, if it is to be a certain one. */
+  constructor(options: CodeOptions = {}, on = fakeCpu(options.vendor) as Cpu) {
+    const { machine, cpu } = startOn(on, { ram: options.ram, cpuid: options.cpuid });
     this.machine = machine;
     this.cpu = cpu;
     const size = options.size ?? 64;
@@ -56,17 +60,17 @@ export class CodeGuest {
     this.rip = options.rip ?? 0x400000n;
     this.code = options.code ?? 0x400000n;
     if (paging !== "none") this.tables = new PageTables(machine.ram, paging, TABLES);
-    cpu.set(Field.GUEST_CR3, TABLES);
-    cpu.setCr0(CR0_PE | (paging === "none" ? 0n : CR0_PG | CR0_WP));
-    cpu.setCr4(paging === "PAE" || paging === "4-level" ? CR4_PAE : 0n);
-    cpu.set(Field.GUEST_EFER, paging === "4-level" ? EFER_LONG : 0n);
+    cpu.cr3 = BigInt(TABLES);
+    cpu.cr0 = CR0_PE | (paging === "none" ? 0n : CR0_PG | CR0_WP);
+    cpu.cr4 = paging === "PAE" || paging === "4-level" ? CR4_PAE : 0n;
+    cpu.efer = paging === "4-level" ? EFER_LONG : 0n;
     const dpl = cpl << 5;
     const code = { 16: 0x009b, 32: 0xc09b, 64: 0xa09b }[size] | dpl;
     for (let n = Seg.ES; n <= Seg.GS; n++) {
       cpu.setSegment(n, { selector: 0x10 | cpl, base: 0n, limit: 0xffffffff, rights: 0xc093 | dpl });
     }
     cpu.setSegment(Seg.CS, { selector: 8 | cpl, rights: code });
-    cpu.set(Field.GUEST_RFLAGS, 2);
+    cpu.rflags = 2n;
     if (this.tables) {
       this.tables.map(this.rip & ~0xfffn, this.code & ~0xfffn, 2);
       this.loadPdptes();
@@ -76,14 +80,13 @@ export class CodeGuest {
   /** What MOV to CR3 does under PAE paging. */
   loadPdptes(): void {
     if (this.tables?.mode !== "PAE") return;
-    for (let i = 0; i < 4; i++)
-      this.cpu.set(Field.PDPTE0 + i * 2, this.machine.ram.load(BigInt(TABLES + i * 8), 8));
+    this.cpu.setPdptes([0, 1, 2, 3].map((i) => this.machine.ram.load(BigInt(TABLES + i * 8), 8)));
   }
 
   /** Puts the bytes at RIP. */
   put(bytes: Uint8Array | number[]): void {
     this.machine.ram.put(Number(this.code), bytes);
-    this.cpu.set(Field.GUEST_RIP, this.rip);
+    this.cpu.rip = this.rip;
   }
 
   /** The instruction at RIP accesses memory that no RAM is at. */
@@ -93,20 +96,20 @@ export class CodeGuest {
   }
 
   get(register: Gpr): bigint {
-    return register === Gpr.rsp ? this.cpu.get(Field.GUEST_RSP) : this.machine.gpr(register);
+    return register === Gpr.rsp ? this.cpu.rsp : this.machine.gpr(register);
   }
 
   set(register: Gpr, value: bigint | number): void {
-    if (register === Gpr.rsp) this.cpu.set(Field.GUEST_RSP, value);
+    if (register === Gpr.rsp) this.cpu.rsp = BigInt(value);
     else this.machine.setGpr(register, value);
   }
 
   get flags(): bigint {
-    return this.cpu.get(Field.GUEST_RFLAGS);
+    return this.cpu.rflags;
   }
 
   set flags(value: bigint) {
-    this.cpu.set(Field.GUEST_RFLAGS, value | 2n);
+    this.cpu.rflags = value | 2n;
   }
 
   /** How many bytes of instruction the monitor looked at last. */
@@ -125,6 +128,6 @@ export class CodeGuest {
   /** The exception that the next entry delivers; for a page fault with its address. */
   get fault(): (Injected & { address?: bigint }) | undefined {
     const injected = this.cpu.takeInjected();
-    return injected?.vector === 14 ? { ...injected, address: this.machine.cr2 } : injected;
+    return injected?.vector === 14 ? { ...injected, address: this.cpu.cr2 } : injected;
   }
 }

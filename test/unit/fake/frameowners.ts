@@ -9,15 +9,17 @@ interface Range {
   what: string;
 }
 
+const stacks = BigInt.asUintN(64, BigInt(abi("STACK_AREA")));
+const controls = BigInt.asUintN(64, BigInt(abi("CONTROL_AREA")));
 const apic = BigInt.asUintN(64, BigInt(abi("APIC_PAGE")));
 
 export class FrameOwners {
   private readonly owners = new Map<number, { cr3: bigint; ranges: Range[] }>();
 
   /** A VM runs for the first time: what its tables map, and they themselves, must be its alone. */
-  born(host: FakeHost, vm: number, context: number, vmcs: bigint): void {
+  born(host: FakeHost, vm: number, context: number, control: bigint): void {
     const cr3 = host.context(context, "CR3");
-    const ranges = this.rangesOf(host, vm, cr3, vmcs);
+    const ranges = this.rangesOf(host, vm, cr3, control);
     this.disjoint(ranges, `vm${vm}`);
     for (const [other, owner] of this.owners) {
       if (other === context || host.context(other, "CR3") !== owner.cr3) continue;
@@ -27,29 +29,31 @@ export class FrameOwners {
     this.owners.set(context, { cr3, ranges });
   }
 
-  /** Bytes of the tables of a VM: EPT, and of its monitor's space what no other has. */
+  /** Bytes of the tables of a VM: nested ones, and of its monitor's space what no other has. */
   tableBytes(context: number): number {
-    const tables = this.owners.get(context)!.ranges.filter((r) => /EPT|host table/.test(r.what));
+    const tables = this.owners.get(context)!.ranges.filter((r) => /nested table|host table/.test(r.what));
     return tables.length * 4096;
   }
 
-  private rangesOf(host: FakeHost, vm: number, cr3: bigint, vmcs: bigint): Range[] {
-    const ept = host.vmcs.get(vmcs)!.get(0x201a)! & ~0xfffn;
+  private rangesOf(host: FakeHost, vm: number, cr3: bigint, control: bigint): Range[] {
+    const nested = host.extension.nestedTop(control);
     const ranges: Range[] = [];
     const add = (start: bigint, size: bigint, what: string) =>
       ranges.push({ start, end: start + size, what: `vm${vm}'s ${what}` });
     const isShared = (address: bigint) => address < 0x40000000n || address >= apic;
-    for (const leaf of leaves(host.memory, ept, (table) => add(table, 4096n, "EPT")))
+    for (const leaf of leaves(host.memory, nested, (table) => add(table, 4096n, "nested table")))
       add(leaf.hpa, leaf.size, `RAM at ${leaf.address.toString(16)}`);
     const window = BigInt.asUintN(64, BigInt(abi("GUEST_WINDOW")));
     const visit = (table: bigint, level: number, address: bigint) => {
       if (level >= 3 ? level === 4 || address < apic : !isShared(address)) add(table, 4096n, "host table");
     };
     for (const leaf of leaves(host.memory, cr3, visit)) {
-      // Guest RAM is the EPT's; space.test.ts compares the two.
+      // Guest RAM is the nested tables'; space.test.ts compares the two.
       if (!isShared(leaf.address) && leaf.address < window) add(leaf.hpa, leaf.size, "monitor");
+      if (leaf.address >= stacks && leaf.address < controls) add(leaf.hpa, leaf.size, "stack");
     }
-    add(vmcs, 4096n, "VMCS");
+    // The VMCB's second page is the host's saved state.
+    add(control, host.vendor === "VT-x" ? 4096n : 8192n, "control structure");
     return ranges;
   }
 

@@ -1,15 +1,17 @@
 /**
  * A bare machine around root, the very module that ships: physical memory behind root's own page tables and a TLB, ports,
- * MSRs, CPUID, interrupts, a multiboot loader, and a VT-x whose guests do what a test says. The boot ends when root halts
- * the CPU.
+ * MSRs, CPUID, interrupts, a multiboot loader, and a VT-x or an AMD-V whose guests do what a test says. The boot ends when
+ * root halts the CPU.
  */
 import { readFileSync } from "node:fs";
 import { FrameOwners } from "./frameowners.ts";
 import { HostApic } from "./hostapic.ts";
-import { image, switchedMsrs, vmxMsrs, vtxCpuid } from "./hostcpu.ts";
+import { type Vendor, cpuidOf, image, svmMsrs, switchedMsrs, vmxMsrs } from "./hostcpu.ts";
 import { HostMemory } from "./hostmemory.ts";
 import { HostPorts, type PortOptions } from "./hostports.ts";
-import { HostVtx, type RunningVcpu } from "./hostvtx.ts";
+import { HostSvm } from "./hostsvm.ts";
+import type { HostExtension, RunningVcpu } from "./hostvcpu.ts";
+import { HostVtx } from "./hostvtx.ts";
 import { abi, moduleFile } from "./layout.ts";
 import {
   type BootInfo,
@@ -23,11 +25,23 @@ import {
 import { type MappedPage, PhysicalMemory, leaves, walk } from "./physical.ts";
 import { type Invalidation, Tlb } from "./tlb.ts";
 
-export { image, vmxMsrs, vtxCpuid } from "./hostcpu.ts";
+export {
+  type Vendor,
+  amdCpuid,
+  cpuidOf,
+  image,
+  svmFeatures,
+  svmMsrs,
+  vendors,
+  vmxMsrs,
+  vtxCpuid,
+} from "./hostcpu.ts";
 export type { BootModule } from "./loader.ts";
-export type { RunningVcpu } from "./hostvtx.ts";
+export type { RunningVcpu } from "./hostvcpu.ts";
 
 export interface HostOptions extends Partial<PortOptions> {
+  /** Whose CPU it is; unless told, one with VT-x. `cpuid` and `msrs` change what it has. */
+  vendor?: Vendor;
   commandLine?: string;
   /** RAM regions [base, end); by default 640 KiB and 1 MiB to 512 MiB. */
   ram?: [bigint, bigint][];
@@ -36,6 +50,10 @@ export interface HostOptions extends Partial<PortOptions> {
   msrs?: Record<number, bigint>;
   /** What a vCPU does each time that root runs it: returns a Leave. Unless told, it powers off. */
   run?: (vcpu: RunningVcpu) => number;
+  /** What the monitor returns without having entered its guest; `undefined` when it enters it. */
+  monitor?: (vcpu: RunningVcpu) => number | undefined;
+  /** Whether the CPU refuses the guest's state, for no reason that it tells. */
+  refuses?: (vcpu: RunningVcpu) => boolean;
   multiboot?: 1 | 2;
   /** The loader's information: it may change it, write its own and return its magic number, or do both. */
   loader?: (info: BootInfo, host: FakeHost) => number | void;
@@ -72,7 +90,11 @@ export class FakeHost {
   readonly apic: HostApic;
   readonly tlb: Tlb;
   readonly frameOwners = new FrameOwners();
+  readonly vendor: Vendor;
   readonly vtx = new HostVtx(this);
+  readonly svm = new HostSvm(this);
+  /** MSRs that root has written, in order. */
+  readonly msrWrites: number[] = [];
   private readonly physical = new HostMemory(this);
   tsc = 1000n;
   cr = [0x80010033n, 0n, 0n, 0n, 0x20n];
@@ -99,10 +121,17 @@ export class FakeHost {
 
   constructor(readonly options: HostOptions = {}) {
     const { tscHz = 50_000_000n, ioapicInputs = 0 } = options;
-    this.cpuid = options.cpuid ?? vtxCpuid;
-    this.msrs = { ...switchedMsrs(), ...vmxMsrs(), ...options.msrs };
+    this.vendor = options.vendor ?? "VT-x";
+    this.cpuid = options.cpuid ?? cpuidOf(this.vendor);
+    const own = this.vendor === "VT-x" ? vmxMsrs() : svmMsrs();
+    this.msrs = { ...switchedMsrs(), ...own, ...options.msrs };
     const bits = this.cpuid(0x80000008, 0)[0] & 0xff;
-    this.tlb = new Tlb(this.memory, bits === 0 ? 36 : bits, options.ignores);
+    this.tlb = new Tlb(
+      this.memory,
+      bits === 0 ? 36 : bits,
+      options.ignores,
+      this.vendor === "VT-x" ? "VPID" : "ASID",
+    );
     this.apic = new HostApic(this, ioapicInputs, options.apicTimer);
     this.ports = new HostPorts({ portTicks: tscHz / 50_000n, ...options, tscHz }, this, (irq) =>
       this.apic.edge(irq),
@@ -149,6 +178,11 @@ export class FakeHost {
     return this.physical.strays;
   }
 
+  /** The extension that the CPU has. */
+  get extension(): HostExtension {
+    return this.vendor === "VT-x" ? this.vtx : this.svm;
+  }
+
   get vmcs(): Map<bigint, Map<number, bigint>> {
     return this.vtx.vmcs;
   }
@@ -191,6 +225,11 @@ export class FakeHost {
 
   setContext(at: number, field: string, value: number): void {
     this.linear.setUint32(at + abi(`VCPUCONTEXT_${field}`), value, true);
+  }
+
+  /** Bytes of root's own memory, by their physical address. */
+  rootMemory(at: bigint, length: number): Uint8Array {
+    return new Uint8Array(this.linear.buffer, Number(at - image.rootMemory), length);
   }
 
   /** Follows a host or nested page table; undefined where nothing is mapped. */
@@ -288,7 +327,8 @@ export class FakeHost {
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
         configureTimer: (scale: bigint, _x2apic: number, watchdog: bigint) => {
           this.timerScale = u64(scale);
-          this.watchdog = u64(watchdog);
+          // It looks so often before it acts (boot/percpu.asm).
+          this.watchdog = u64(watchdog) * BigInt(abi("STRIKES"));
         },
         armTimer: (at: bigint) => void (apic.armed = u64(at)),
         halt: () => {
@@ -301,29 +341,49 @@ export class FakeHost {
           void (this.extended = this.memory.get(this.extendedArea(u64(at)), 64)),
         readXcr0: () => this.xcr0,
         writeXcr0: (value: bigint) => void (this.xcr0 = u64(value)),
-        readDr: (n: number) => this.dr[n],
-        writeDr: (n: number, value: bigint) => void (this.dr[n] = u64(value)),
-        readCr2: () => this.cr2,
-        writeCr2: (value: bigint) => void (this.cr2 = u64(value)),
+        readDr: (n: number) => this.dr[this.ownDr(n)],
+        writeDr: (n: number, value: bigint) => void (this.dr[this.ownDr(n)] = u64(value)),
+        readCr2: () => this.ownCr2(),
+        writeCr2: (value: bigint) => {
+          this.ownCr2();
+          this.cr2 = u64(value);
+        },
       },
       image: {
         ...Object.fromEntries(Object.entries(image).map(([name, value]) => [name, () => value])),
         version: (n: number) => "test".charCodeAt(n) || 0,
         buildId: () => 0x12345678,
-        monitorPages: () => 4,
-        monitorSegments: () => 1,
+        monitorPages: (which: number) => this.monitorOf(which, 4),
+        monitorSegments: (which: number) => this.monitorOf(which, 1),
         segmentOffset: () => 0x10000,
         segmentLength: () => 16,
         segmentAddress: () => 0x211000n,
       },
+      svm: this.svm.imports(),
       vmx: this.vtx.imports(),
     };
   }
 
-  /** Extended state is kept in the home of a VM that lives: below its VMCS. */
+  /** On AMD-V a VMCB has the guest's DR6 and CR2: those in the CPU are nobody's. */
+  private ownDr(n: number): number {
+    if (this.vendor === "AMD-V" && n > 3) throw new Error(`root switches DR${n}, which the VMCB has`);
+    return n;
+  }
+
+  private ownCr2(): bigint {
+    if (this.vendor === "AMD-V") throw new Error("root switches CR2, which the VMCB has");
+    return this.cr2;
+  }
+
+  /** What the image has of the monitor module of a number: it is the vendor's, or a mistake. */
+  private monitorOf(which: number, value: number): number {
+    if (which !== (this.vendor === "VT-x" ? 0 : 1)) throw new Error("the other vendor's monitor module");
+    return value;
+  }
+
+  /** Extended state is kept in the home of a VM that lives: below its control structure. */
   private extendedArea(at: bigint): bigint {
-    const vmcs = at + 0x4000n;
-    if (at % 64n !== 0n || !this.vtx.active.has(Number(vmcs >> 12n)))
+    if (at % 64n !== 0n || !this.extension.isControl(at + 0x4000n))
       throw new Error(`extended state at ${at.toString(16)}: no VM's`);
     return at;
   }
@@ -335,6 +395,7 @@ export class FakeHost {
   }
 
   private writeMsr(index: number, value: bigint): void {
+    this.msrWrites.push(index);
     if (this.readMsr(index) === undefined) throw new Error(`WRMSR of ${index.toString(16)}: #GP`);
     if (index >= 0x800 && index < 0x840) this.apic.write(index - 0x800, Number(value & 0xffffffffn));
     else this.msrs[index] = value;

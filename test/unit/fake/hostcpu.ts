@@ -38,6 +38,77 @@ export function vtxCpuid(leaf: number, subleaf: number): [number, number, number
   return answer;
 }
 
+/** AMD's: no MSR of VT-x, and none of Intel's alone. */
+export function svmMsrs(): Record<number, bigint> {
+  return {
+    0x1b: 0xfee00900n,
+    0x277: 0x0007040600070406n,
+    0xc0000080: 0xd00n,
+    // VM_CR and VM_HSAVE_PA.
+    0xc0010114: 0n,
+    0xc0010117: 0n,
+  };
+}
+
+export type Cpuid = (leaf: number, subleaf: number) => [number, number, number, number];
+
+/** What a CPU's AMD-V has. */
+export interface SvmCpu {
+  /** EBX and EDX of CPUID 8000000Ah. */
+  asids: number;
+  features: number;
+  /** Of CPUID 80000008h, EBX. */
+  more: number;
+}
+
+/** Nested paging, LBR virtualization, next RIP, clean bits, flush by ASID, decode assists, pause filter, AVIC, virtual GIF. */
+export const svmFeatures = [0, 1, 3, 5, 6, 7, 10, 12, 13, 16].reduce((sum, n) => sum | (1 << n), 0);
+
+/** The host's CPUID with AMD-V, and no x2APIC so that the APIC's page is in use too. */
+export function amdCpuid(cpu: Partial<SvmCpu> = {}): Cpuid {
+  const { asids = 16, features = svmFeatures, more = 0 } = cpu;
+  return (leaf, subleaf) => {
+    const answer = hostCpuid(leaf, subleaf);
+    switch (leaf >>> 0) {
+      case 0:
+        return [0x16, 0x68747541, 0x444d4163, 0x69746e65];
+      case 1:
+        answer[2] &= ~((1 << 5) | (1 << 21));
+        return answer;
+      case 0x15:
+        return [1, 1, 50_000_000, 0];
+      case 0x80000000:
+        return [0x8000000a | 0, 0x68747541, 0x444d4163, 0x69746e65];
+      case 0x80000001:
+        answer[2] |= 1 << 2;
+        return answer;
+      case 0x80000008:
+        answer[1] = more;
+        return answer;
+      case 0x8000000a:
+        return [1, asids, 0, features];
+      default:
+        return answer;
+    }
+  };
+}
+
+/** What a CPUID says of AMD-V. */
+export function svmOf(cpuid: Cpuid): SvmCpu {
+  const [, asids, , features] = cpuid(0x8000000a, 0);
+  return { asids, features, more: cpuid(0x80000008, 0)[1] };
+}
+
+export type Vendor = "VT-x" | "AMD-V";
+
+/** For describe.each. */
+export const vendors: Vendor[] = ["VT-x", "AMD-V"];
+
+/** A CPU with everything that the extension has. */
+export function cpuidOf(vendor: Vendor): Cpuid {
+  return vendor === "VT-x" ? vtxCpuid : amdCpuid();
+}
+
 /** Where the image's sections are. */
 export const image = {
   start: 0x200000n,

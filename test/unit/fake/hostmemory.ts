@@ -110,6 +110,7 @@ export class HostMemory {
 
   private fill(at: number, value: number, length: number): void {
     for (const [to, part] of this.parts(at, length, "store")) this.host.memory.fill(to, value & 0xff, part);
+    if (value === 0) this.host.extension.filled(at, length);
   }
 
   private device(at: bigint, value?: number): number {

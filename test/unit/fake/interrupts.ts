@@ -1,8 +1,8 @@
 /** A guest that prepares interrupts and has one asked for. */
-import type { FakeVtx } from "./vtx.ts";
+import type { GuestCpu } from "./cpu.ts";
 
 /** Initialises both 8259s with vectors from 20h on, all inputs unmasked. */
-export function setUpPics(cpu: FakeVtx): void {
+export function setUpPics(cpu: GuestCpu): void {
   for (const [master, base, cascade] of [
     [0x20, 0x20, 4],
     [0xa0, 0x28, 2],
@@ -13,7 +13,7 @@ export function setUpPics(cpu: FakeVtx): void {
 }
 
 /** The UART's interrupt, vector 24h, is asked for while the guest has interrupts off. */
-export function raiseUart(cpu: FakeVtx): void {
+export function raiseUart(cpu: GuestCpu): void {
   cpu.interruptsOn = false;
   setUpPics(cpu);
   cpu.out(0x3fc, 8); // OUT2

@@ -1,6 +1,6 @@
 /**
  * A monitor, the very module that ships, with a machine around it that a test controls: guest RAM, time, the console's
- * rings, and a virtual CPU of one vendor (vtx.ts) that turns "the guest executes CPUID" into an exit.
+ * rings, and a virtual CPU of one vendor (vtx.ts, svm.ts) that turns "the guest executes CPUID" into an exit.
  */
 import { readFileSync } from "node:fs";
 import { Gpr, Next } from "./exit.ts";
@@ -13,6 +13,8 @@ export interface FakeCpu {
   readonly enterExport: "enter";
   imports(machine: FakeMonitor): WebAssembly.Imports;
   attach(machine: FakeMonitor): void;
+  /** The monitor was entered by root and has returned. */
+  returned?(next: Next): void;
 }
 
 export interface MonitorOptions {
@@ -127,7 +129,7 @@ export class FakeMonitor {
         tsc: () => this.tsc,
         deadline: (at: bigint) => void (this.deadline = BigInt.asUintN(64, at)),
       },
-      fpu: { setXcr0: (value: bigint) => void (this.xcr0 = value) },
+      fpu: { xcr0: () => this.xcr0, setXcr0: (value: bigint) => void (this.xcr0 = value) },
       registers: {
         dr6: () => this.dr6,
         setDr6: (value: bigint) => void (this.dr6 = value),
@@ -245,7 +247,9 @@ export class FakeMonitor {
   }
 
   enter(): Next {
-    return this.exports.enter(this.vcpu);
+    const next: Next = this.exports.enter(this.vcpu);
+    this.cpu.returned?.(next);
+    return next;
   }
 
   private ring(field: string): number {

@@ -4,9 +4,9 @@
  */
 import { expect } from "vitest";
 import { Gpr, Next } from "./exit.ts";
-import { startGuest } from "./guest.ts";
-import type { FakeMonitor, MonitorOptions } from "./monitor.ts";
-import type { FakeVtx } from "./vtx.ts";
+import type { GuestCpu } from "./cpu.ts";
+import { type GuestOptions, fakeCpu, startOn } from "./guest.ts";
+import type { FakeMonitor } from "./monitor.ts";
 
 /** At this frequency of the TSC a clock of the PIT, or of the RTC, is 1000 ticks. */
 export const pitTsc = 1_193_182_000n;
@@ -14,12 +14,12 @@ export const rtcTsc = 32_768_000n;
 
 export class Pc {
   readonly machine: FakeMonitor;
-  readonly cpu: FakeVtx;
+  readonly cpu: GuestCpu;
   /** How often root has woken the guest because its deadline had come. */
   wakeUps = 0;
 
-  constructor(options: MonitorOptions = {}) {
-    ({ machine: this.machine, cpu: this.cpu } = startGuest({ tscHz: pitTsc, ...options }));
+  constructor({ vendor, ...options }: GuestOptions = {}) {
+    ({ machine: this.machine, cpu: this.cpu } = startOn(fakeCpu(vendor), { tscHz: pitTsc, ...options }));
     this.cpu.interruptsOn = false;
   }
 

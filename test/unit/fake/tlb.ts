@@ -7,6 +7,9 @@
  * comes from EPT has the tag EP4TA: bits 51:12 of the EPTP. Guests' linear translations have their VPID as the only tag.
  * The architecture gives them that of the EPTP too (combined mappings); without it the model also sees a VPID that is
  * given to another vCPU, against 29.4.3.3, Guidelines for Use of the INVVPID Instruction.
+ *
+ * On AMD-V all of a guest's have its ASID as the only tag (APM Vol. 2 15.16, TLB Control), and the host's have ASID 0; VMRUN
+ * drops what TLB_CONTROL says, and an exit nothing.
  */
 import { type Leaf, type PhysicalMemory, walk } from "./physical.ts";
 
@@ -19,7 +22,8 @@ export class StaleTranslation extends Error {}
 export class PageFault extends Error {}
 
 /** Invalidations that a test makes the CPU ignore, to see that they are needed. */
-export type Invalidation = "MOV CR3" | "MOV CR4" | "INVEPT" | "INVVPID" | "VM entry and exit";
+export type Invalidation =
+  ("MOV CR3" | "MOV CR4" | "INVEPT" | "INVVPID" | "VM entry and exit") | "TLB_CONTROL";
 
 interface Cached {
   leaf: Leaf;
@@ -47,6 +51,7 @@ function sameFrame(a: Leaf, b: Leaf | undefined): boolean {
 export class Tlb {
   private readonly hostPages = new Map<number, Cached>();
   private readonly nestedPages = new Map<number, Map<number, Cached>>();
+  private readonly asidPages = new Map<number, Map<number, Cached>>();
   private readonly linearPages = new Map<number, Map<number, number>>();
 
   constructor(
@@ -54,6 +59,7 @@ export class Tlb {
     /** Bits of a physical address; those above are reserved in tables. */
     private readonly physicalBits: number,
     private readonly ignored: readonly Invalidation[] = [],
+    private readonly tagName = "VPID",
   ) {}
 
   /** Looks a 4 KiB page up, or walks and caches. Not-present entries are never cached (4.10.2.3). */
@@ -95,16 +101,27 @@ export class Tlb {
     return leaf && leaf.hpa - (leaf.hpa % PAGE) + (gpa % PAGE);
   }
 
+  /** The same on AMD-V. A guest's accesses have a user's rights in nested tables (APM Vol. 2 15.25.5). */
+  nestedOfAsid(asid: number, top: bigint, gpa: number, who: string): number | undefined {
+    let cache = this.asidPages.get(asid);
+    if (!cache) this.asidPages.set(asid, (cache = new Map<number, Cached>()));
+    const leaf = this.lookup(cache, Math.floor(gpa / PAGE), Number(top), `${who}, ASID ${asid}`);
+    if (!leaf) return undefined;
+    if (leaf.rights !== 7 || leaf.noExecute || leaf.hpa >= 2 ** this.physicalBits)
+      throw new PageFault(`${who}: nested page fault at ${hex(gpa)}: rights ${leaf.rights}`);
+    return leaf.hpa - (leaf.hpa % PAGE) + (gpa % PAGE);
+  }
+
   /** A guest's access to a linear address that its own tables translate to `gpa`. */
-  linear(vpid: number, address: number, gpa: number, who: string): void {
-    let cache = this.linearPages.get(vpid);
-    if (!cache) this.linearPages.set(vpid, (cache = new Map<number, number>()));
+  linear(tag: number, address: number, gpa: number, who: string): void {
+    let cache = this.linearPages.get(tag);
+    if (!cache) this.linearPages.set(tag, (cache = new Map<number, number>()));
     const page = Math.floor(address / PAGE);
     const is = Math.floor(gpa / PAGE);
     const was = cache.get(page) ?? is;
     if (was !== is) {
       const text = `cached as ${hex(was)}000, its tables say ${hex(is)}000`;
-      throw new StaleTranslation(`${who}, VPID ${vpid}: linear address ${hex(address)} is ${text}`);
+      throw new StaleTranslation(`${who}, ${this.tagName} ${tag}: linear address ${hex(address)} is ${text}`);
     }
     cache.set(page, is);
   }
@@ -136,5 +153,20 @@ export class Tlb {
   /** Single-context. */
   invvpid(vpid: number): void {
     if (!this.ignored.includes("INVVPID")) this.linearPages.delete(vpid);
+  }
+
+  /** VMRUN with TLB_CONTROL 1: everything, of the host too. */
+  flushAll(): void {
+    if (this.ignored.includes("TLB_CONTROL")) return;
+    this.hostPages.clear();
+    this.asidPages.clear();
+    this.linearPages.clear();
+  }
+
+  /** VMRUN with TLB_CONTROL 3. */
+  flushAsid(asid: number): void {
+    if (this.ignored.includes("TLB_CONTROL")) return;
+    this.asidPages.delete(asid);
+    this.linearPages.delete(asid);
   }
 }

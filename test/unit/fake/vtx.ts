@@ -2,7 +2,15 @@
  * VT-x for the monitor under test: a VMCS that knows which fields a monitor may touch, and guests' instructions as the
  * exits that SDM Vol. 3C 28.2 describes.
  */
-import type { FakeCpu, FakeMonitor } from "./monitor.ts";
+import type { FakeMonitor } from "./monitor.ts";
+import {
+  EventType,
+  type GuestCpu,
+  type Injected,
+  type SegmentValue,
+  type TableValue,
+  type Violation,
+} from "./cpu.ts";
 import { brokenInjection, brokenRules } from "./entry.ts";
 import { Gpr, type Next } from "./exit.ts";
 
@@ -27,6 +35,7 @@ export enum Field {
   SS_RIGHTS = 0x4818,
   TR_RIGHTS = 0x4822,
   GDTR_LIMIT = 0x4810,
+  IDTR_LIMIT = 0x4812,
   INTERRUPTIBILITY = 0x4824,
   ACTIVITY = 0x4826,
   CR0_SHADOW = 0x6004,
@@ -37,6 +46,7 @@ export enum Field {
   GUEST_CR3 = 0x6802,
   GUEST_CR4 = 0x6804,
   GDTR_BASE = 0x6816,
+  IDTR_BASE = 0x6818,
   GUEST_DR7 = 0x681a,
   GUEST_RSP = 0x681c,
   GUEST_RIP = 0x681e,
@@ -46,15 +56,8 @@ export enum Field {
 
 const VALID = 0x80000000n;
 const ALL = 0xffffffffffffffffn;
-
-/** An event that an entry delivers. */
-export interface Injected {
-  vector: number;
-  type: number;
-  error?: number;
-  /** Of software interrupts and exceptions: the instruction's. */
-  length?: number;
-}
+/** Of pending debug exceptions: a single step. */
+const BS = 0x4000n;
 
 /** The bits of a field that a monitor may set: vmcs_writable() of kernel/machine/vmcs.h. */
 function writable(field: number): bigint {
@@ -66,40 +69,8 @@ function writable(field: number): bigint {
   return { 0x4824: 0x1fn, 0x4826: 1n, 0x4016: 0x80000fffn, 0x401a: 15n }[field] ?? 0n;
 }
 
-/** What an EPT violation was about. */
-export interface Violation {
-  linear?: bigint;
-  write?: boolean;
-  execute?: boolean;
-  walk?: boolean;
-  /** IDT-vectoring information: the event whose delivery it interrupted. */
-  vectoring?: number;
-  /** Its error code, or the length of the instruction that it is of. */
-  vectoringError?: number;
-  length?: number;
-  /** It was IRET's, which has unblocked NMIs. */
-  unblocked?: boolean;
-}
-
-/** `rights` is in the VMCS's format. */
-export interface SegmentValue {
-  selector: number;
-  base: bigint;
-  limit: number;
-  rights: number;
-}
-
-/** What a guest does, on any vendor's CPU: tests of the neutral layer use only this. */
-export interface GuestActions {
-  cpuid(leaf: number, subleaf?: number): Next;
-  in(port: number, size?: number): Next;
-  out(port: number, value: number, size?: number): Next;
-  hlt(): Next;
-  rdmsr(index: number): Next;
-  wrmsr(index: number, value: bigint): Next;
-}
-
-export class FakeVtx implements FakeCpu, GuestActions {
+export class FakeVtx implements GuestCpu {
+  readonly vendor = "VT-x";
   readonly module = "monitor-vmx";
   readonly enterExport = "enter";
   readonly fields = new Map<number, bigint>();
@@ -171,6 +142,14 @@ export class FakeVtx implements FakeCpu, GuestActions {
     return injected;
   }
 
+  takeStep(): boolean {
+    const pending = this.get(Field.PENDING_DEBUG);
+    this.set(Field.PENDING_DEBUG, 0);
+    if (pending !== 0n && pending !== BS)
+      throw new Error(`pending debug exceptions: ${pending.toString(16)}`);
+    return pending === BS;
+  }
+
   /** Whether an event waits for the next entry. */
   get injecting(): boolean {
     return (this.get(Field.ENTRY_INTERRUPTION) & VALID) !== 0n;
@@ -205,10 +184,20 @@ export class FakeVtx implements FakeCpu, GuestActions {
     return this.exit(30, { EXIT_LENGTH: 1, QUALIFICATION: BigInt(port << 16) | BigInt(size - 1) });
   }
 
-  /** INS or OUTS at RIP, whose bytes are in RAM. The port is in DX for the guest; here it is given. */
   stringPort(port: number, size: number, isIn: boolean, repeat = false): Next {
     const q = (BigInt(port) << 16n) | BigInt(size - 1) | (isIn ? 8n : 0n) | 16n | (repeat ? 32n : 0n);
     return this.exit(30, { EXIT_LENGTH: 0, QUALIFICATION: q });
+  }
+
+  /** IDT-vectoring information (25.9.3) of an event whose delivery an exit interrupts. */
+  private vectoring(event: Injected | undefined): Parameters<typeof this.exit>[1] {
+    if (!event) return {};
+    const hasError = event.error === undefined ? 0 : 0x800;
+    return {
+      VECTORING: (0x80000000 | (event.type << 8) | event.vector | hasError) >>> 0,
+      VECTORING_ERROR_CODE: event.error ?? 0,
+      EXIT_LENGTH: event.length ?? 0,
+    };
   }
 
   /**
@@ -216,21 +205,42 @@ export class FakeVtx implements FakeCpu, GuestActions {
    * is where PDPTEs are loaded from.
    */
   violation(gpa: bigint, access: Violation = {}): Next {
-    const { linear, write, execute, walk, vectoring, vectoringError, length, unblocked } = access;
+    const { linear, write, execute, walk, event, unblocked } = access;
     const kind = execute ? 4n : write ? 2n : 1n;
     const valid = linear === undefined ? 0n : walk ? 0x80n : 0x180n;
-    const fields: Parameters<typeof this.exit>[1] = {
+    return this.exit(48, {
       QUALIFICATION: kind | valid | (unblocked ? 0x1000n : 0n),
       GUEST_PHYSICAL: gpa,
       GUEST_LINEAR: linear ?? 0n,
-      EXIT_LENGTH: length ?? 0,
-    };
-    if (vectoring !== undefined) fields.VECTORING = vectoring;
-    if (vectoringError !== undefined) fields.VECTORING_ERROR_CODE = vectoringError;
-    return this.exit(48, fields);
+      EXIT_LENGTH: 0,
+      ...this.vectoring(event),
+    });
+  }
+
+  exception(vector: number, during?: Injected): Next {
+    const hasError = vector === 17 ? 0x800 : 0;
+    return this.exit(0, {
+      EXIT_INTERRUPTION: (0x80000000 | (EventType.Exception << 8) | vector | hasError) >>> 0,
+      EXIT_ERROR_CODE: 0,
+      QUALIFICATION: 0,
+      ...this.vectoring(during),
+    });
+  }
+
+  windowOpens(): Next {
+    return this.exit(7);
   }
 
   /** A segment register by its number: ES, CS, SS, DS, FS, GS, LDTR, TR. */
+  segment(n: number): SegmentValue {
+    return {
+      selector: Number(this.get(0x800 + n * 2)),
+      base: this.get(0x6806 + n * 2),
+      limit: Number(this.get(0x4800 + n * 2)),
+      rights: Number(this.get(0x4814 + n * 2)),
+    };
+  }
+
   setSegment(n: number, { selector, base, limit, rights }: Partial<SegmentValue>): void {
     if (selector !== undefined) this.set(0x800 + n * 2, selector);
     if (base !== undefined) this.set(0x6806 + n * 2, base);
@@ -238,15 +248,8 @@ export class FakeVtx implements FakeCpu, GuestActions {
     if (rights !== undefined) this.set(0x4814 + n * 2, rights);
   }
 
-  /** CR0 and CR4 as the guest sees them. */
-  setCr0(value: bigint): void {
-    this.set(Field.GUEST_CR0, value | 0x20n);
-    this.set(Field.CR0_SHADOW, value);
-  }
-
-  setCr4(value: bigint): void {
-    this.set(Field.GUEST_CR4, value | 0x2040n);
-    this.set(Field.CR4_SHADOW, value);
+  setPdptes(entries: bigint[]): void {
+    entries.forEach((entry, i) => this.set(Field.PDPTE0 + i * 2, entry));
   }
 
   hlt(): Next {
@@ -258,11 +261,32 @@ export class FakeVtx implements FakeCpu, GuestActions {
     return this.exit(31, { EXIT_LENGTH: 2 });
   }
 
-  /** Of register 0, XCR0. */
-  xsetbv(value: bigint): Next {
-    this.machine.setGpr(Gpr.rcx, 0);
-    this.machine.setGpr(Gpr.rax, value & 0xffffffffn);
-    this.machine.setGpr(Gpr.rdx, value >> 32n);
+  rdpmc(): Next {
+    return this.exit(15, { EXIT_LENGTH: 2 });
+  }
+
+  invd(): Next {
+    return this.exit(13, { EXIT_LENGTH: 2 });
+  }
+
+  wbinvd(): Next {
+    return this.exit(54, { EXIT_LENGTH: 2 });
+  }
+
+  wbnoinvd(): Next {
+    return this.exit(54, { EXIT_LENGTH: 3 });
+  }
+
+  vmcall(): Next {
+    return this.exit(18, { EXIT_LENGTH: 3 });
+  }
+
+  xsetbv(value?: bigint): Next {
+    if (value !== undefined) {
+      this.machine.setGpr(Gpr.rcx, 0);
+      this.machine.setGpr(Gpr.rax, value & 0xffffffffn);
+      this.machine.setGpr(Gpr.rdx, value >> 32n);
+    }
     return this.exit(55, { EXIT_LENGTH: 3 });
   }
 
@@ -275,6 +299,76 @@ export class FakeVtx implements FakeCpu, GuestActions {
 
   get rip(): bigint {
     return this.get(Field.GUEST_RIP);
+  }
+  set rip(value: bigint) {
+    this.set(Field.GUEST_RIP, value);
+  }
+  get rsp(): bigint {
+    return this.get(Field.GUEST_RSP);
+  }
+  set rsp(value: bigint) {
+    this.set(Field.GUEST_RSP, value);
+  }
+  get rflags(): bigint {
+    return this.get(Field.GUEST_RFLAGS);
+  }
+  set rflags(value: bigint) {
+    this.set(Field.GUEST_RFLAGS, value);
+  }
+  get cr3(): bigint {
+    return this.get(Field.GUEST_CR3);
+  }
+  set cr3(value: bigint) {
+    this.set(Field.GUEST_CR3, value);
+  }
+  get efer(): bigint {
+    return this.get(Field.GUEST_EFER);
+  }
+  set efer(value: bigint) {
+    this.set(Field.GUEST_EFER, value);
+  }
+  get blocking(): bigint {
+    return this.get(Field.INTERRUPTIBILITY);
+  }
+  set blocking(value: bigint) {
+    this.set(Field.INTERRUPTIBILITY, value);
+  }
+  /** As the guest sees it. */
+  get cr0(): bigint {
+    return this.get(Field.CR0_SHADOW);
+  }
+  set cr0(value: bigint) {
+    this.set(Field.GUEST_CR0, value | 0x20n);
+    this.set(Field.CR0_SHADOW, value);
+  }
+  /** As the guest sees it. */
+  get cr4(): bigint {
+    return this.get(Field.CR4_SHADOW);
+  }
+  set cr4(value: bigint) {
+    this.set(Field.GUEST_CR4, value | 0x2040n);
+    this.set(Field.CR4_SHADOW, value);
+  }
+  /** It stays in the CPU. */
+  get cr2(): bigint {
+    return this.machine.cr2;
+  }
+  set cr2(value: bigint) {
+    this.machine.cr2 = value;
+  }
+  get gdtr(): TableValue {
+    return { base: this.get(Field.GDTR_BASE), limit: Number(this.get(Field.GDTR_LIMIT)) };
+  }
+  set gdtr({ base, limit }: TableValue) {
+    this.set(Field.GDTR_BASE, base);
+    this.set(Field.GDTR_LIMIT, limit);
+  }
+  get idtr(): TableValue {
+    return { base: this.get(Field.IDTR_BASE), limit: Number(this.get(Field.IDTR_LIMIT)) };
+  }
+  set idtr({ base, limit }: TableValue) {
+    this.set(Field.IDTR_BASE, base);
+    this.set(Field.IDTR_LIMIT, limit);
   }
 
   get interruptsOn(): boolean {

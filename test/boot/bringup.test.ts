@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { startMachine } from "../../tools/machine/start.ts";
 import { boot } from "./command.ts";
-import { assembleGuest, bootImage, faultLine, guestFile, places } from "./harness.ts";
+import { assembleGuest, bootImage, faultLine, guestFile, places, ryzen } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -75,6 +75,20 @@ describe.each(places)("On %s", (name, place) => {
     expect(counts).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
     expect(log).toContain("vm0: ended: powered off");
   });
+});
+
+test("With a pause filter a guest that waits for a lock lets others go first", async () => {
+  const waiting = assembleGuest("spin", { PAUSE: 1 });
+  const { log, console } = await bootImage({
+    ...ryzen,
+    // Without it the first one would keep the CPU for a second at a time.
+    options: "vmlimit=200 slice=1000",
+    modules: [waiting, assembleGuest("hello")].map((file) => ({ file, text: "kernel memory=4M" })),
+  });
+  expect(console).toContain("vm1: slept until the timer's interrupt\n");
+  const ends = log.filter((line) => / ended: /.test(line)).map((line) => line.replace(/ \(0x.*/, ""));
+  expect(ends).toEqual(["vm1: ended: halted with interrupts off", "vm0: ended: time limit"]);
+  expect(Number(/^vm0: cost: exits .* pause (\d+)/m.exec(log.join("\n"))?.[1])).toBeGreaterThan(100);
 });
 
 test("What --iso writes boots on a machine with one serial port and a screen", async () => {

@@ -1,4 +1,5 @@
-; Spins with interrupts off and never exits: only a timer of the hypervisor's gets the CPU back.
+; Spins with interrupts off and never exits: only a timer of the hypervisor's gets the CPU back. With PAUSE defined it says
+; that it spins, as one does that waits for a lock.
 
 %include "bzimage.inc"
 
@@ -6,6 +7,9 @@ main:
   say "spins", 13, 10
   cli
 .again:
+%ifdef PAUSE
+  pause
+%endif
   jmp .again
 
 %include "bzimage-end.inc"

@@ -11,4 +11,4 @@ export class CodeBytes {
   length: u32;
 }
 
-export const INSTRUCTION_OFFSET: u32 = 1856;
+export const INSTRUCTION_OFFSET: u32 = 2368;

@@ -47,7 +47,7 @@ export const REFUSAL_COUNTERS: u32 = 768;
 
 /** The last exits of a vCPU, oldest overwritten: LAST_EXITS records; RunArea.nextExit is the next one's offset. */
 export const LAST_EXITS_OFFSET: u32 = 1024;
-export const LAST_EXITS: u32 = 32;
+export const LAST_EXITS: u32 = 64;
 
 
 @unmanaged

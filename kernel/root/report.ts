@@ -32,6 +32,8 @@ namespace Trap {
 
 const LINEAR_END: u64 = LINEAR_BASE + 0x200001000;
 const BACKTRACE: u32 = 8;
+/** Characters after which a line of exits ends. */
+const EXITS_WIDTH: u32 = 90;
 /** Stack words that a backtrace looks at. */
 const SCAN: u64 = 256;
 
@@ -174,9 +176,14 @@ export function reportVcpu(v: Vm): void {
       .str(" cs ")
       .hex(state.cs, 4),
   );
-  const out = error().str("  last exits (reason@rip):");
-  for (let i: u32 = 8; i > 0; i--) {
-    const size = <u32>offsetof<LastExit>();
+  lastExits(v);
+}
+
+/** What the recorder holds, oldest first, a few a line. Of a monitor's memory, so it is only printed. */
+function lastExits(v: Vm): void {
+  const size = <u32>offsetof<LastExit>();
+  let out = error().str("  last exits (reason@rip):");
+  for (let i = LAST_EXITS; i > 0; i--) {
     const at = v.linear(
       VCPU_AREA + LAST_EXITS_OFFSET + ((guest.nextExit - i * size) & (LAST_EXITS * size - 1)),
     );
@@ -184,6 +191,10 @@ export function reportVcpu(v: Vm): void {
     const reason = phys.load32(at + offsetof<LastExit>("reason"));
     // Not written yet.
     if (rip == 0 && reason == 0) continue;
+    if (out.length > EXITS_WIDTH) {
+      say(out);
+      out = error().str("   ");
+    }
     out.str(" ").dec(reason).str("@").hex(rip);
   }
   say(out);

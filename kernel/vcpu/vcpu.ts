@@ -204,9 +204,12 @@ export class Vcpu extends RunArea {
   }
 }
 
-const SYSTEM_OFFSET: usize = 1536;
+const SYSTEM_OFFSET: usize = 2048;
 
 if (offsetof<Vcpu>() > EXIT_COUNTERS) ERROR("the vCPU's fields run into its exit counters");
+if (LAST_EXITS_OFFSET + LAST_EXITS * offsetof<LastExit>() > SYSTEM_OFFSET) {
+  ERROR("the last exits run into the system registers");
+}
 if (SYSTEM_OFFSET + offsetof<System>() + Seg.Count * offsetof<Segment>() > INSTRUCTION_OFFSET) {
   ERROR("the system registers run into the instruction");
 }

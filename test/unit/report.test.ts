@@ -120,7 +120,8 @@ describe.each(vendors)("on %s", (vendor) => {
       },
     );
 
-    test("has the last exits, oldest first, without what was not written yet", () => {
+    /** What the report says of exits `from` to `to`, each of a reason of its number, as the recorder holds them. */
+    function lastExits(from: number, to: number): string[] {
       const host = new FakeHost({
         vendor,
         modules: [kernel()],
@@ -131,13 +132,31 @@ describe.each(vendors)("on %s", (vendor) => {
             vcpu.store(at + abi("LASTEXIT_RIP"), 8, rip);
             vcpu.store(at + abi("LASTEXIT_REASON"), 4, reason);
           };
-          for (let n = 30; n < 35; n++) put(n, n, 0x1000 * n);
-          vcpu.setRunArea("NEXT_EXIT", (35 % abi("LAST_EXITS")) * record);
+          for (let n = from; n <= to; n++) put(n, n, 0x1000 * n);
+          vcpu.setRunArea("NEXT_EXIT", ((to + 1) % abi("LAST_EXITS")) * record);
           return vcpu.stop("HALTED_FOREVER");
         },
       });
-      const line = host.boot().find((l) => l.startsWith("  last exits"));
-      expect(line).toBe("  last exits (reason@rip): 30@0x1e000 31@0x1f000 32@0x20000 33@0x21000 34@0x22000");
+      const log = host.boot();
+      const first = log.findIndex((l) => l.startsWith("  last exits (reason@rip):"));
+      const more = log.slice(first + 1).findIndex((l) => !l.startsWith("    "));
+      return log.slice(first, first + 1 + more);
+    }
+
+    test("has the last exits, oldest first, without what was not written yet", () => {
+      expect(lastExits(62, 66)).toEqual([
+        "  last exits (reason@rip): 62@0x3e000 63@0x3f000 64@0x40000 65@0x41000 66@0x42000",
+      ]);
+    });
+
+    test("has 64 exits, in lines that fit a screen", () => {
+      const lines = lastExits(100, 199);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(120);
+      const exits = [...lines.join(" ").matchAll(/(\d+)@0x([0-9a-f]+)/g)].map((m) => [
+        Number(m[1]),
+        parseInt(m[2]!, 16),
+      ]);
+      expect(exits).toEqual(Array.from({ length: 64 }, (_, i) => [136 + i, 0x1000 * (136 + i)]));
     });
   });
 

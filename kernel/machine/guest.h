@@ -7,8 +7,9 @@
 #define GUEST(type, gpa) ((volatile type *)(GUEST_WINDOW + (gpa)))
 
 INTRINSIC int guest_contains(u64 gpa, u64 length) {
-  u64 low = PERCPU(u64, PERCPU_RAM_LOW), high = PERCPU(u64, PERCPU_RAM_HIGH);
+  u64 low = PERCPU(u64, PERCPU_RAM_LOW);
   if (gpa < low) return length <= low - gpa;
+  u64 high = PERCPU(u64, PERCPU_RAM_HIGH);
   return gpa >= 1ul << 32 && gpa < high && length <= high - gpa;
 }
 

@@ -107,7 +107,7 @@ export function exit(area: usize, code: u32): u32 {
   if (code == Code.IOIO) return onIo(v);
   const leaf = <u32>v.rax;
   if (code != Code.CPUID || !isPlain(leaf)) return onOther(v, code);
-  const next = nextRip(v, code);
+  const next = nextRip(v, Code.CPUID);
   if (!next) return onOther(v, code);
   v.count(Exit.Cpuid, code);
   answerPlain(v, leaf);

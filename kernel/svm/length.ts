@@ -77,12 +77,11 @@ function isPrefix(byte: u32): bool {
 /** Address of the next instruction; 0 when it takes a whole decoding to tell. For what has one opcode. */
 export function nextRip(v: Vcpu, code: u32): u64 {
   const next = F.NEXT_RIP.read();
-  return next ? next : quickNext(v, code);
+  return next ? next : quickNext(v, expected(code));
 }
 
 /** @noinline */
-function quickNext(v: Vcpu, code: u32): u64 {
-  const wanted = expected(code);
+function quickNext(v: Vcpu, wanted: u32): u64 {
   const long = F.EFER.read() & Efer.LMA && F.CS.read() & LONG;
   if (!wanted || !long) return 0;
   const length = wanted >> LENGTH;

@@ -3,11 +3,13 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
 import { writeLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
-import { taggedFunctions } from "./tags.mjs";
 import { filesBelow, importedBy } from "./sources.ts";
+import { checkStacks } from "./stacks.ts";
 import { command, step } from "./step.ts";
+import { taggedFunctions } from "./tags.mjs";
 
-const CFLAGS = [
+/** How gcc compiles the generated C and the intrinsics, but for -O. */
+export const cFlags = [
   "-std=gnu11",
   "-g",
   "-ffreestanding",
@@ -142,11 +144,11 @@ export class Builder {
         this.path("tools/wasm3-build/wasm3-runtime.h"),
         join(this.out, "abi/layout.h"),
       ],
-      salt: [...CFLAGS, optimize, this.version].join(" "),
+      salt: [...cFlags, optimize, this.version].join(" "),
       outputs: [object],
       run: async () => {
         const defines = [`-DTYPEVISOR_VERSION="${this.version}"`];
-        await this.run("gcc", [...CFLAGS, optimize, ...defines, ...include, "-c", source, "-o", object]);
+        await this.run("gcc", [...cFlags, optimize, ...defines, ...include, "-c", source, "-o", object]);
       },
     });
   }
@@ -172,7 +174,10 @@ export class Builder {
     });
   }
 
-  /** Links the image; beside NAME.elf it leaves NAME.debug (with symbols) and NAME.lines. */
+  /**
+   * Links the image; beside NAME.elf it leaves NAME.debug (with symbols), NAME.lines, and NAME.stacks, which says how much
+   * of the stacks is used.
+   */
   async link(image: Image): Promise<void> {
     const objects: string[] = [];
     const folder = join(this.out, "objects");
@@ -207,6 +212,18 @@ export class Builder {
         await this.run("objcopy", ["--strip-all", debug, elf]);
         await writeLines(debug, lines, this.root);
       },
+    });
+    const stacks = join(this.out, `${image.name}.stacks`);
+    await step({
+      inputs: [
+        debug,
+        join(this.out, "abi/layout.h"),
+        ...["stacks.ts", "stack.ts", "machine-code.ts"].map((file) => this.path("tools/build", file)),
+      ],
+      salt: JSON.stringify(image),
+      outputs: [stacks],
+      run: async () =>
+        writeFileSync(stacks, await checkStacks(image, debug, join(this.out, "abi"), this.root)),
     });
   }
 

@@ -1,7 +1,8 @@
 /** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
-import { writeLines } from "./lines.ts";
+import { readLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
 import { filesBelow, importedBy } from "./sources.ts";
 import { checkStacks } from "./stacks.ts";
@@ -52,6 +53,11 @@ export class Builder {
 
   private run(program: string, args: string[]): Promise<string> {
     return command(program, args, this.root);
+  }
+
+  /** As commands are told of a file: not where the checkout is, for what they write may repeat it. */
+  private told(path: string): string {
+    return relative(this.root, path);
   }
 
   private path(...parts: string[]): string {
@@ -107,7 +113,7 @@ export class Builder {
           "--target",
           target,
           "--outFile",
-          wasm,
+          this.told(wasm),
         ];
         await this.run(process.execPath, args);
       },
@@ -118,13 +124,13 @@ export class Builder {
       outputs: [`${base}.c`, `${base}.listing`],
       run: async () => {
         const args = [
-          wasm,
+          this.told(wasm),
           "--out",
-          `${base}.c`,
+          this.told(`${base}.c`),
           "--name",
           target.replaceAll("-", "_"),
           "--map",
-          `${wasm}.map`,
+          this.told(`${wasm}.map`),
         ];
         args.push("--include", `kernel/machine/${target}.h`);
         args.push("--noinline", this.outOfLine(sources).join(","));
@@ -136,7 +142,12 @@ export class Builder {
   }
 
   private async compile(source: string, object: string, optimize = "-O2"): Promise<void> {
-    const include = ["-I.", "-Ikernel/machine", "-Itools/wasm3-build", `-I${join(this.out, "abi")}`];
+    const include = [
+      "-I.",
+      "-Ikernel/machine",
+      "-Itools/wasm3-build",
+      `-I${this.told(join(this.out, "abi"))}`,
+    ];
     await step({
       inputs: [
         source,
@@ -148,7 +159,9 @@ export class Builder {
       outputs: [object],
       run: async () => {
         const defines = [`-DTYPEVISOR_VERSION="${this.version}"`];
-        await this.run("gcc", [...cFlags, optimize, ...defines, ...include, "-c", source, "-o", object]);
+        const map = `-ffile-prefix-map=${this.root}=.`;
+        const files = ["-c", this.told(source), "-o", this.told(object)];
+        await this.run("gcc", [...cFlags, optimize, map, ...defines, ...include, ...files]);
       },
     });
   }
@@ -165,17 +178,18 @@ export class Builder {
           "-F",
           "dwarf",
           "-Werror",
-          `-I${join(this.out, "abi")}/`,
-          relative(this.root, source),
+          "--reproducible",
+          `-I${this.told(join(this.out, "abi"))}/`,
+          this.told(source),
           "-o",
-          object,
+          this.told(object),
         ]);
       },
     });
   }
 
   /**
-   * Links the image; beside NAME.elf it leaves NAME.debug (with symbols), NAME.lines, and NAME.stacks, which says how much
+   * Links the image, whose bytes depend on the sources alone and not on where they are; beside NAME.elf it leaves NAME.debug (with symbols), NAME.lines, and NAME.stacks, which says how much
    * of the stacks is used.
    */
   async link(image: Image): Promise<void> {
@@ -206,11 +220,19 @@ export class Builder {
       inputs: [...objects, this.path("boot/typevisor.ld"), this.path("tools/build/lines.ts")],
       outputs: [elf, debug, lines],
       run: async () => {
-        const script = this.path("boot/typevisor.ld");
-        const flags = ["-n", "-static", "--build-id=sha1", "-z", "noexecstack", "-T", script];
-        await this.run("ld", [...flags, "-o", debug, ...objects]);
-        await this.run("objcopy", ["--strip-all", debug, elf]);
-        await writeLines(debug, lines, this.root);
+        const script = this.told(this.path("boot/typevisor.ld"));
+        const files = [...objects.map((object) => this.told(object)), "-o", this.told(debug)];
+        const linkAs = async (buildId: string): Promise<void> => {
+          const flags = ["-n", "-static", `--build-id=0x${buildId}`, "-z", "noexecstack", "-T", script];
+          await this.run("ld", [...flags, ...files]);
+          await this.run("objcopy", ["--strip-all", debug, elf]);
+        };
+        // Not ld's own id: the debug information of NASM's objects says in which folder they were assembled.
+        await linkAs("0".repeat(40));
+        const table = await readLines(debug, this.root);
+        const buildId = createHash("sha1").update(readFileSync(elf)).update(table(0)).digest("hex");
+        await linkAs(buildId);
+        writeFileSync(lines, table(parseInt(buildId.slice(0, 8), 16)));
       },
     });
     const stacks = join(this.out, `${image.name}.stacks`);

@@ -118,26 +118,25 @@ export class Builder {
         await this.run(process.execPath, args);
       },
     });
+    const args = [
+      this.told(wasm),
+      "--out",
+      this.told(`${base}.c`),
+      "--name",
+      target.replaceAll("-", "_"),
+      "--map",
+      this.told(`${wasm}.map`),
+    ];
+    args.push("--include", `kernel/machine/${target}.h`);
+    args.push("--noinline", this.outOfLine(sources).join(","));
+    if (module.allow) args.push("--allow", module.allow.join(","));
+    if (module.allowRecursion) args.push("--allow-recursion");
+    const translator = join(this.out, "tools/wasm3-build");
     await step({
-      inputs: [wasm, `${wasm}.map`, join(this.out, "tools/wasm3-build")],
-      salt: JSON.stringify(module),
+      inputs: [wasm, `${wasm}.map`, translator],
+      salt: args.join(" "),
       outputs: [`${base}.c`, `${base}.listing`],
-      run: async () => {
-        const args = [
-          this.told(wasm),
-          "--out",
-          this.told(`${base}.c`),
-          "--name",
-          target.replaceAll("-", "_"),
-          "--map",
-          this.told(`${wasm}.map`),
-        ];
-        args.push("--include", `kernel/machine/${target}.h`);
-        args.push("--noinline", this.outOfLine(sources).join(","));
-        if (module.allow) args.push("--allow", module.allow.join(","));
-        if (module.allowRecursion) args.push("--allow-recursion");
-        writeFileSync(`${base}.listing`, await this.run(join(this.out, "tools/wasm3-build"), args));
-      },
+      run: async () => writeFileSync(`${base}.listing`, await this.run(translator, args)),
     });
   }
 
@@ -148,6 +147,17 @@ export class Builder {
       "-Itools/wasm3-build",
       `-I${this.told(join(this.out, "abi"))}`,
     ];
+    const args = [
+      ...cFlags,
+      optimize,
+      `-ffile-prefix-map=${this.root}=.`,
+      `-DTYPEVISOR_VERSION="${this.version}"`,
+      ...include,
+      "-c",
+      this.told(source),
+      "-o",
+      this.told(object),
+    ];
     await step({
       inputs: [
         source,
@@ -155,14 +165,9 @@ export class Builder {
         this.path("tools/wasm3-build/wasm3-runtime.h"),
         join(this.out, "abi/layout.h"),
       ],
-      salt: [...cFlags, optimize, this.version].join(" "),
+      salt: args.join(" "),
       outputs: [object],
-      run: async () => {
-        const defines = [`-DTYPEVISOR_VERSION="${this.version}"`];
-        const map = `-ffile-prefix-map=${this.root}=.`;
-        const files = ["-c", this.told(source), "-o", this.told(object)];
-        await this.run("gcc", [...cFlags, optimize, map, ...defines, ...include, ...files]);
-      },
+      run: async () => void (await this.run("gcc", args)),
     });
   }
 

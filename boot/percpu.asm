@@ -283,16 +283,16 @@ idt_pointer:
 
 section .percpu.bss nobits alloc write align=4096
 percpu_idt: resb 256 * 16
-resb STACK
+fault_stack: resb STACK
 fault_stack_top:
-resb STACK
+nmi_stack: resb STACK
 nmi_stack_top:
-resb STACK
+machine_stack: resb STACK
 machine_stack_top:
-resb STACK
+irq_stack: resb STACK
 irq_stack_top:
 
 section .bss
 align 4096
-resb STACK * 2
+panic_stack: resb STACK * 2
 panic_stack_top:

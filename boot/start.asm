@@ -191,6 +191,6 @@ pdpt_window: resb 4096
 pd_window: resb 4096 * 4
 global root_stack_guard
 root_stack_guard: resb 4096
-resb 4096 * 4
+root_stack: resb 4096 * 4
 global root_stack_top
 root_stack_top:

@@ -19,7 +19,7 @@ enter_monitor:
   mov [gs:PERCPU_ROOT_STACK], rsp
   mov rcx, [rdi + VCPUCONTEXT_STACK]
   mov [gs:PERCPU_MONITOR_STACK], rcx
-  mov rsp, rcx
+  mov rsp, [gs:PERCPU_MONITOR_STACK]
   mov rcx, [rdi + VCPUCONTEXT_GPRS]
   mov [gs:PERCPU_GPRS], rcx
   mov rcx, [rdi + VCPUCONTEXT_RAM_LOW]

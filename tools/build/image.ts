@@ -1,13 +1,16 @@
 /** From TypeScript to a bootable image: asc, wasm3-build, gcc, nasm, ld. */
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
-import { writeLines } from "./lines.ts";
+import { readLines } from "./lines.ts";
 import type { Image, Module } from "./modules.ts";
-import { taggedFunctions } from "./tags.mjs";
 import { filesBelow, importedBy } from "./sources.ts";
+import { checkStacks } from "./stacks.ts";
 import { command, step } from "./step.ts";
+import { taggedFunctions } from "./tags.mjs";
 
-const CFLAGS = [
+/** How gcc compiles the generated C and the intrinsics, but for -O. */
+export const cFlags = [
   "-std=gnu11",
   "-g",
   "-ffreestanding",
@@ -50,6 +53,11 @@ export class Builder {
 
   private run(program: string, args: string[]): Promise<string> {
     return command(program, args, this.root);
+  }
+
+  /** As commands are told of a file: not where the checkout is, for what they write may repeat it. */
+  private told(path: string): string {
+    return relative(this.root, path);
   }
 
   private path(...parts: string[]): string {
@@ -105,36 +113,51 @@ export class Builder {
           "--target",
           target,
           "--outFile",
-          wasm,
+          this.told(wasm),
         ];
         await this.run(process.execPath, args);
       },
     });
+    const args = [
+      this.told(wasm),
+      "--out",
+      this.told(`${base}.c`),
+      "--name",
+      target.replaceAll("-", "_"),
+      "--map",
+      this.told(`${wasm}.map`),
+    ];
+    args.push("--include", `kernel/machine/${target}.h`);
+    args.push("--noinline", this.outOfLine(sources).join(","));
+    if (module.allow) args.push("--allow", module.allow.join(","));
+    if (module.allowRecursion) args.push("--allow-recursion");
+    const translator = join(this.out, "tools/wasm3-build");
     await step({
-      inputs: [wasm, `${wasm}.map`, join(this.out, "tools/wasm3-build")],
-      salt: JSON.stringify(module),
+      inputs: [wasm, `${wasm}.map`, translator],
+      salt: args.join(" "),
       outputs: [`${base}.c`, `${base}.listing`],
-      run: async () => {
-        const args = [
-          wasm,
-          "--out",
-          `${base}.c`,
-          "--name",
-          target.replaceAll("-", "_"),
-          "--map",
-          `${wasm}.map`,
-        ];
-        args.push("--include", `kernel/machine/${target}.h`);
-        args.push("--noinline", this.outOfLine(sources).join(","));
-        if (module.allow) args.push("--allow", module.allow.join(","));
-        if (module.allowRecursion) args.push("--allow-recursion");
-        writeFileSync(`${base}.listing`, await this.run(join(this.out, "tools/wasm3-build"), args));
-      },
+      run: async () => writeFileSync(`${base}.listing`, await this.run(translator, args)),
     });
   }
 
   private async compile(source: string, object: string, optimize = "-O2"): Promise<void> {
-    const include = ["-I.", "-Ikernel/machine", "-Itools/wasm3-build", `-I${join(this.out, "abi")}`];
+    const include = [
+      "-I.",
+      "-Ikernel/machine",
+      "-Itools/wasm3-build",
+      `-I${this.told(join(this.out, "abi"))}`,
+    ];
+    const args = [
+      ...cFlags,
+      optimize,
+      `-ffile-prefix-map=${this.root}=.`,
+      `-DTYPEVISOR_VERSION="${this.version}"`,
+      ...include,
+      "-c",
+      this.told(source),
+      "-o",
+      this.told(object),
+    ];
     await step({
       inputs: [
         source,
@@ -142,12 +165,9 @@ export class Builder {
         this.path("tools/wasm3-build/wasm3-runtime.h"),
         join(this.out, "abi/layout.h"),
       ],
-      salt: [...CFLAGS, optimize, this.version].join(" "),
+      salt: args.join(" "),
       outputs: [object],
-      run: async () => {
-        const defines = [`-DTYPEVISOR_VERSION="${this.version}"`];
-        await this.run("gcc", [...CFLAGS, optimize, ...defines, ...include, "-c", source, "-o", object]);
-      },
+      run: async () => void (await this.run("gcc", args)),
     });
   }
 
@@ -163,16 +183,20 @@ export class Builder {
           "-F",
           "dwarf",
           "-Werror",
-          `-I${join(this.out, "abi")}/`,
-          relative(this.root, source),
+          "--reproducible",
+          `-I${this.told(join(this.out, "abi"))}/`,
+          this.told(source),
           "-o",
-          object,
+          this.told(object),
         ]);
       },
     });
   }
 
-  /** Links the image; beside NAME.elf it leaves NAME.debug (with symbols) and NAME.lines. */
+  /**
+   * Links the image, whose bytes depend on the sources alone and not on where they are; beside NAME.elf it leaves NAME.debug (with symbols), NAME.lines, and NAME.stacks, which says how much
+   * of the stacks is used.
+   */
   async link(image: Image): Promise<void> {
     const objects: string[] = [];
     const folder = join(this.out, "objects");
@@ -201,12 +225,32 @@ export class Builder {
       inputs: [...objects, this.path("boot/typevisor.ld"), this.path("tools/build/lines.ts")],
       outputs: [elf, debug, lines],
       run: async () => {
-        const script = this.path("boot/typevisor.ld");
-        const flags = ["-n", "-static", "--build-id=sha1", "-z", "noexecstack", "-T", script];
-        await this.run("ld", [...flags, "-o", debug, ...objects]);
-        await this.run("objcopy", ["--strip-all", debug, elf]);
-        await writeLines(debug, lines, this.root);
+        const script = this.told(this.path("boot/typevisor.ld"));
+        const files = [...objects.map((object) => this.told(object)), "-o", this.told(debug)];
+        const linkAs = async (buildId: string): Promise<void> => {
+          const flags = ["-n", "-static", `--build-id=0x${buildId}`, "-z", "noexecstack", "-T", script];
+          await this.run("ld", [...flags, ...files]);
+          await this.run("objcopy", ["--strip-all", debug, elf]);
+        };
+        // Not ld's own id: the debug information of NASM's objects says in which folder they were assembled.
+        await linkAs("0".repeat(40));
+        const table = await readLines(debug, this.root);
+        const buildId = createHash("sha1").update(readFileSync(elf)).update(table(0)).digest("hex");
+        await linkAs(buildId);
+        writeFileSync(lines, table(parseInt(buildId.slice(0, 8), 16)));
       },
+    });
+    const stacks = join(this.out, `${image.name}.stacks`);
+    await step({
+      inputs: [
+        debug,
+        join(this.out, "abi/layout.h"),
+        ...["stacks.ts", "stack.ts", "machine-code.ts"].map((file) => this.path("tools/build", file)),
+      ],
+      salt: JSON.stringify(image),
+      outputs: [stacks],
+      run: async () =>
+        writeFileSync(stacks, await checkStacks(image, debug, join(this.out, "abi"), this.root)),
     });
   }
 

@@ -1,8 +1,7 @@
 /**
- * Writes the line table that root reads (kernel/root/lines.ts describes it) and scripts/decode uses, from the debug
+ * Makes the line table that root reads (kernel/root/lines.ts describes it) and scripts/decode uses, from the debug
  * information of the linked image.
  */
-import { writeFileSync } from "node:fs";
 import { command } from "./step.ts";
 
 /** The first word of a table: "TYVL". */
@@ -99,14 +98,6 @@ export function encodeLines(buildId: number, rows: Row[], functions: Named[]): B
   return Buffer.concat([table, ...names]);
 }
 
-/** First four bytes of the build id that the linker noted. */
-export async function buildIdOf(elf: string, cwd: string): Promise<number> {
-  const notes = await command("readelf", ["--notes", elf], cwd);
-  const id = /Build ID: ([0-9a-f]{8})/.exec(notes);
-  if (!id) throw new Error(`${elf}: no build id`);
-  return parseInt(id[1]!, 16);
-}
-
 /**
  * The intrinsics are inlined into TypeScript: their rows get the line of the TypeScript that called them, which the
  * debug information of inlined functions has.
@@ -132,12 +123,15 @@ export function parseInlined(text: string): Map<number, { file: string; line: nu
   return found;
 }
 
-export async function writeLines(elf: string, out: string, cwd: string): Promise<void> {
-  const [decoded, symbols, buildId] = await Promise.all([
+/** Makes the line table of an image for a build id: its first four bytes. */
+export type LineTable = (buildId: number) => Buffer;
+
+export async function readLines(elf: string, cwd: string): Promise<LineTable> {
+  const [decoded, symbols] = await Promise.all([
     command("objdump", ["--dwarf=decodedline", elf], cwd),
     command("nm", [elf], cwd),
-    buildIdOf(elf, cwd),
   ]);
-  const rows = await attributeIntrinsics(parseRows(decoded), elf, cwd);
-  writeFileSync(out, encodeLines(buildId, compactRows(rows), parseFunctions(symbols)));
+  const rows = compactRows(await attributeIntrinsics(parseRows(decoded), elf, cwd));
+  const functions = parseFunctions(symbols);
+  return (buildId) => encodeLines(buildId, rows, functions);
 }

@@ -1,4 +1,7 @@
-/** What a build says at its end: each module's capabilities, the image's size, the size of the unsafe surface. */
+/**
+ * What a build says at its end: each module's capabilities, the image's size and its use of stacks, the size of the
+ * unsafe surface.
+ */
 import { readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Builder } from "./image.ts";
@@ -38,6 +41,7 @@ export async function printReport(builder: Builder, images: Image[]): Promise<vo
     const size = statSync(join(builder.out, `${image.name}.elf`)).size;
     const lines = statSync(join(builder.out, `${image.name}.lines`)).size;
     console.log(`${image.name}.elf: ${kib(size)} of ${kib(IMAGE_LIMIT)}; line table ${kib(lines)}`);
+    console.log(readFileSync(join(builder.out, `${image.name}.stacks`), "utf8").trimEnd());
     if (size > IMAGE_LIMIT) throw new Error(`${image.name}.elf: larger than ${kib(IMAGE_LIMIT)}`);
   }
   const files = unsafeFiles(builder.root);

@@ -99,7 +99,7 @@ export class Batch {
     const entries = this.programs.map(({ name }, i) => {
       execFileSync(
         tool,
-        [`${name}.wasm`, "--out", `${name}.c`, "--name", name, "--include", "host.h", "--allow-recursion"],
+        [`${name}.wasm`, "-o", `${name}.c`, "--prefix", name, "--include", "host.h", "--allow-recursion"],
         {
           cwd: this.folder,
           stdio: ["ignore", "ignore", "inherit"],

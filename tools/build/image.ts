@@ -82,7 +82,7 @@ export class Builder {
     });
   }
 
-  /** TypeScript to wasm to C. Returns the listing of what the module imports. */
+  /** TypeScript to wasm to C, and a report of what the module imports and is made of. */
   async translate(module: Module): Promise<void> {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
@@ -110,25 +110,18 @@ export class Builder {
         await this.run(process.execPath, args);
       },
     });
+    const imports = `kernel/machine/${target}.imports`;
     await step({
-      inputs: [wasm, `${wasm}.map`, join(this.out, "tools/wasm3-build")],
+      inputs: [wasm, `${wasm}.map`, join(this.out, "tools/wasm3-build"), this.path(imports)],
       salt: JSON.stringify(module),
-      outputs: [`${base}.c`, `${base}.listing`],
+      outputs: [`${base}.c`, `${base}.report`],
       run: async () => {
-        const args = [
-          wasm,
-          "--out",
-          `${base}.c`,
-          "--name",
-          target.replaceAll("-", "_"),
-          "--map",
-          `${wasm}.map`,
-        ];
+        const args = [wasm, "--map", `${wasm}.map`, "--prefix", target.replaceAll("-", "_")];
+        args.push("--allow-imports", imports, "-o", `${base}.c`, "--report");
         args.push("--include", `kernel/machine/${target}.h`);
         args.push("--noinline", this.outOfLine(sources).join(","));
-        if (module.allow) args.push("--allow", module.allow.join(","));
         if (module.allowRecursion) args.push("--allow-recursion");
-        writeFileSync(`${base}.listing`, await this.run(join(this.out, "tools/wasm3-build"), args));
+        writeFileSync(`${base}.report`, await this.run(join(this.out, "tools/wasm3-build"), args));
       },
     });
   }

@@ -46,7 +46,7 @@ function build(name: string, { wasm, map }: Compiled, ...options: string[]) {
   const file = (extension: string) => path.join(folder, `${name}.${extension}`);
   writeFileSync(file("wasm"), wasm);
   writeFileSync(file("map"), map);
-  const parameters = [file("wasm"), "--out", file("c"), "--name", name, "--map", file("map"), ...options];
+  const parameters = [file("wasm"), "-o", file("c"), "--prefix", name, "--map", file("map"), ...options];
   const { status, stdout, stderr } = spawnSync(tool, parameters, { encoding: "utf8" });
   const lines = stderr.split("\n").map((line) => line.replace(`wasm3-build: ${file("wasm")}: `, ""));
   return {
@@ -67,7 +67,7 @@ describe("a module that asc compiled", () => {
   }, 60_000);
 
   test("keeps its names in C, and the intrinsics' files as capabilities", () => {
-    const { status, stdout, c } = build("monitor", compiled, "--include", "machine.h", "--allow", "vmcs,env");
+    const { status, stdout, c } = build("monitor", compiled, "--include", "machine.h", "--report");
     expect(status).toBe(0);
     expect(stdout).toContain("  imports   env: abort(i32, i32, i32, i32)\n");
     expect(stdout).toMatch(/imports {3}vmcs: .*vmread\(i32\): i64/);
@@ -176,9 +176,10 @@ static inline void env_abort(u32 message, u32 file, u32 line, u32 column) {
 }
 
 describe("what TypeScript may not do is refused with its file and line:", () => {
+  const compiledFrom = (source: string, ...flags: string[]) =>
+    compile({ "kernel/monitor/main.ts": source }, "kernel/monitor/main.ts", ...flags);
   const refusals = async (source: string, ...flags: string[]) =>
-    build("refused", await compile({ "kernel/monitor/main.ts": source }, "kernel/monitor/main.ts", ...flags))
-      .refusals;
+    build("refused", await compiledFrom(source, ...flags)).refusals;
   const where = "kernel/monitor/main";
 
   test("new", async () => {
@@ -206,6 +207,14 @@ describe("what TypeScript may not do is refused with its file and line:", () => 
     );
   });
 
+  test("an array literal that a function makes", async () => {
+    const source =
+      "export function run(a: u32): u32 {\n  const list: u32[] = [a, 2];\n  return list[a & 1];\n}";
+    expect((await refusals(source, "-O1")).join("\n")).toMatch(
+      /^kernel\/monitor\/main\/run \(kernel\/monitor\/main\.ts:2\): allocates on the heap /,
+    );
+  });
+
   test("a mutable global", async () => {
     const source = "let exits: u32 = 0;\nexport function run(): u32 {\n  return ++exits;\n}";
     expect(await refusals(source, "-O3")).toEqual([
@@ -228,6 +237,14 @@ describe("what TypeScript may not do is refused with its file and line:", () => 
     ]);
   });
 
+  test("recursion through function references", async () => {
+    const source =
+      "function other(n: u32): u32 { return n * 3; }\nexport function run(n: u32): u32 {\n  const f: (n: u32) => u32 = n & 1 ? run : other;\n  return f(n - 1);\n}";
+    expect(await refusals(source, "-O3")).toEqual([
+      `${where}/run (${where}.ts:4): recursion: ${where}/run -> ${where}/run; the stack has no bound, use a loop`,
+    ]);
+  });
+
   test("floats", async () => {
     const source = "export function run(n: u32): u32 {\n  let a = n;\n  return <u32>(<f64>a * 1.5);\n}";
     expect((await refusals(source, "-O3")).join("\n")).toMatch(
@@ -235,11 +252,48 @@ describe("what TypeScript may not do is refused with its file and line:", () => 
     );
   });
 
+  test("memory.grow", async () => {
+    const source =
+      "export function run(n: u32): i32 {\n  const more = n & 7;\n  return memory.grow(more);\n}";
+    expect(await refusals(source, "-O3")).toEqual([
+      `${where}/run (${where}.ts:3): memory.grow; the memory's size is fixed`,
+    ]);
+  });
+
   test("a top-level statement", async () => {
-    const source = "store<u32>(64, 5);\nexport function run(): u32 { return load<u32>(64); }";
-    expect((await refusals(source, "-O3")).join("\n")).toMatch(
-      /start function would run before the first export/,
-    );
+    const source = "// first\nstore<u32>(64, 5);\nexport function run(): u32 { return load<u32>(64); }";
+    expect(await refusals(source, "-O3")).toEqual([
+      expect.stringMatching(
+        /^\S+ \(kernel\/monitor\/main\.ts:2\): a start function would run before the first export; make top-level statements constant$/,
+      ),
+    ]);
+  });
+
+  test("an import that is not listed, where it is first called", async () => {
+    const list = path.join(folder, "refused.imports");
+    writeFileSync(list, "vmcs.vmread # reading is harmless\nenv\n");
+    expect(
+      build("refused", await compile(monitor, "kernel/monitor/main.ts", "-O3"), "--allow-imports", list)
+        .refusals,
+    ).toEqual([
+      expect.stringMatching(
+        /^kernel\/\S+ \(kernel\/vcpu\/exit\.ts:9\): imports vmcs\.window\.open, which \S*refused\.imports does not list$/,
+      ),
+      expect.stringMatching(
+        /^kernel\/\S+ \(kernel\/vcpu\/exit\.ts:9\): imports vmcs\.vmwrite, which \S*refused\.imports does not list$/,
+      ),
+    ]);
+  });
+
+  test("an operation that it does not know", async () => {
+    const source = "export function run(a: u64, b: u64): u64 {\n  let c = a ^ b;\n  return rotl(c, b);\n}";
+    const { wasm, map } = await compiledFrom(source, "-O3");
+    const rotl = wasm.lastIndexOf(0x89);
+    expect(rotl).toBeGreaterThan(0);
+    wasm[rotl] = 0xc7; // which WebAssembly does not define
+    expect(build("refused", { wasm, map }).refusals).toEqual([
+      `${where}/run (${where}.ts:3): an unknown operation (opcode 0xc7) is not supported`,
+    ]);
   });
 });
 

@@ -109,16 +109,14 @@ test(
       tool,
       [
         "monitor.wasm",
-        "--out",
+        "-o",
         "monitor.c",
-        "--name",
+        "--prefix",
         "monitor",
         "--map",
         "monitor.map",
         "--include",
         "machine.h",
-        "--allow",
-        "vmcs,env",
       ],
       { cwd: folder },
     );

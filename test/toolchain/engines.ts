@@ -26,6 +26,14 @@ export function buildTools(): void {
     execFileSync("make", ["-s", "-C", folder], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
+/** A wasm3-build and the run-time header that belongs to it: the project's, or a copy with a bug seeded. */
+export interface Toolchain {
+  tool: string;
+  includes: string; // folder
+}
+
+const ours: Toolchain = { tool, includes: toolFolder };
+
 /** A folder for a test's files, under build/. */
 export function workFolder(name: string): string {
   const folder = path.join(root, "build/test/toolchain", name);
@@ -48,6 +56,7 @@ export class Batch {
   constructor(
     name: string,
     readonly programs: readonly Program[],
+    private readonly toolchain: Toolchain = ours,
   ) {
     this.folder = workFolder(name);
     this.signatures = programs.map((program) => signatures(program.wasm));
@@ -98,8 +107,8 @@ export class Batch {
     let table = '#include "native.h"\n';
     const entries = this.programs.map(({ name }, i) => {
       execFileSync(
-        tool,
-        [`${name}.wasm`, "--out", `${name}.c`, "--name", name, "--include", "host.h", "--allow-recursion"],
+        this.toolchain.tool,
+        [`${name}.wasm`, "-o", `${name}.c`, "--prefix", name, "--include", "host.h", "--allow-recursion"],
         {
           cwd: this.folder,
           stdio: ["ignore", "ignore", "inherit"],
@@ -113,11 +122,12 @@ export class Batch {
     table += `const struct native_module native_modules[] = {\n${entries.join("")}};\n`;
     table += `const u32 native_module_count = ${entries.length};\n`;
     writeFileSync(path.join(this.folder, "table.c"), table);
+    const headers = [`-I${this.toolchain.includes}`, ...includes];
     gcc(
       this.folder,
       ...kernelFlags,
       ...flags,
-      ...includes,
+      ...headers,
       "-c",
       ...this.programs.map(({ name }) => `${name}.c`),
     );

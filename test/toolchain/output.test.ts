@@ -12,7 +12,7 @@ beforeAll(buildTools, 60_000);
 /** The C that a module becomes. */
 function translate(text: string, ...options: string[]): string {
   writeFileSync(path.join(folder, "module.wasm"), assemble("module", text));
-  execFileSync(tool, ["module.wasm", "--out", "module.c", "--name", "vm", ...options], { cwd: folder });
+  execFileSync(tool, ["module.wasm", "-o", "module.c", "--prefix", "vm", ...options], { cwd: folder });
   return readFileSync(path.join(folder, "module.c"), "utf8");
 }
 

@@ -15,7 +15,7 @@ beforeAll(buildTools, 60_000);
 function refusal(wasm: Bytes, ...options: string[]): string[] {
   writeFileSync(file, wasm);
   rmSync(out, { force: true });
-  const { status, stderr } = spawnSync(tool, [file, "--out", out, "--name", "module", ...options], {
+  const { status, stderr } = spawnSync(tool, [file, "-o", out, "--prefix", "module", ...options], {
     encoding: "utf8",
   });
   expect(status).toBe(1);
@@ -293,32 +293,136 @@ describe("refused by name, with the function that does it:", () => {
 });
 
 describe("imports are capabilities:", () => {
-  const text = `(module (import "vmcs" "vmread" (func $r (param i32) (result i64))) (import "phys" "map" (func $m)) (func (export "run") call $m))`;
+  const text = `(module (import "vmcs" "vmread" (func $r (param i32) (result i64))) (import "phys" "map" (func $m)) (func $victim (export "run") call $m))`;
+  const list = path.join(folder, "module.imports");
 
-  test("one off the allow list is refused by module and name", () => {
-    expect(refusal(assemble("module", text), "--allow", "vmcs,cpu")).toEqual([
-      "imports phys.map; expected imports of vmcs,cpu only",
-    ]);
-  });
-
-  test("an empty allow list allows none", () => {
-    expect(refusal(assemble("module", text), "--allow", "")).toHaveLength(2);
-  });
-
-  test("a prefix of an allowed name is not allowed", () => {
-    expect(refusal(assemble("module", text), "--allow", "vmcs,physical,hys")).toHaveLength(1);
-  });
-
-  test("all are listed by module", () => {
+  /** Runs wasm3-build with a list of imports. */
+  function run(allowed: string) {
+    writeFileSync(list, allowed);
     writeFileSync(file, assemble("module", text));
-    const { status, stdout } = spawnSync(
-      tool,
-      [file, "--out", out, "--name", "module", "--allow", "phys,vmcs"],
-      { encoding: "utf8" },
+    const options = [file, "-o", out, "--prefix", "module", "--allow-imports", list];
+    return spawnSync(tool, options, { encoding: "utf8" });
+  }
+  const refused = (allowed: string) =>
+    run(allowed)
+      .stderr.trimEnd()
+      .split("\n")
+      .map((line) => line.replace(`wasm3-build: ${file}: `, "").replace(list, "LIST"));
+
+  test("one off the list is refused by module and name, with its caller", () => {
+    expect(refused("vmcs\ncpu\n")).toEqual(["victim: imports phys.map, which LIST does not list"]);
+  });
+
+  test("one that nobody calls is refused too", () => {
+    expect(refused("phys\n")).toEqual(["imports vmcs.vmread, which LIST does not list"]);
+  });
+
+  test("an empty list allows none", () => {
+    expect(refused("# nothing\n\n")).toHaveLength(2);
+  });
+
+  test("a line is a module or one function of it; comments and blanks mean nothing", () => {
+    expect(run("# reads\n\n  vmcs.vmread # slow\t\r\nphys").stderr).toBe("");
+    expect(refused("vmcs.vmwrite\nphys.map")).toEqual(["imports vmcs.vmread, which LIST does not list"]);
+  });
+
+  test("a part of a listed name is not listed", () => {
+    expect(refused("vmcs\nphysical\nhys\nphys.ma\nphys.mapped")).toHaveLength(1);
+  });
+
+  test("two names on a line are no list", () => {
+    const { status, stderr } = run("vmcs\nphys map\n");
+    expect(status).toBe(1);
+    expect(stderr).toBe(
+      `wasm3-build: ${list}:2: expected one module or module.function a line, or a # and a comment\n`,
+    );
+  });
+});
+
+describe("--report", () => {
+  const report = (text: string, ...options: string[]) => {
+    writeFileSync(file, assemble("module", text));
+    const { status, stdout } = spawnSync(tool, [file, "--prefix", "vm", "--report", ...options], {
+      encoding: "utf8",
+    });
+    return { status, lines: stdout.trimEnd().split("\n") };
+  };
+
+  test("prints functions, imports, memory image and the stack's bound, and needs no output", () => {
+    const { status, lines } = report(`(module
+      (import "vmcs" "vmread" (func $r (param i32) (result i64)))
+      (import "phys" "map" (func $m))
+      (memory (export "memory") 2 2) (data (i32.const 16) "abc") (data (i32.const 70000) "d")
+      (func $leaf (param i64) (result i64) local.get 0 i64.const 3 i64.mul)
+      (func $middle (param i32) (result i64) local.get 0 call $r call $leaf)
+      (func $run (export "run") (param i32) call $m local.get 0 call $middle drop))`);
+    expect(status).toBe(0);
+    expect(lines[0]).toBe(`module vm (${file})`);
+    expect(lines).toContain("  imports   vmcs: vmread(i32): i64");
+    expect(lines).toContain("  imports   phys: map()");
+    expect(lines).toContain("  exports   run(i32)");
+    expect(lines).toContain("  memory    2 pages of 64 KiB, all zeros but 4 bytes in 2 segments");
+    expect(lines).toContainEqual(
+      expect.stringMatching(
+        /^ {2}stack {5}at most 3 calls deep, at most \d+ slots of 8 bytes: run -> middle -> leaf$/,
+      ),
+    );
+    expect(lines).toContainEqual(
+      expect.stringMatching(
+        /^ {2}function {2}leaf\(i64\): i64: 7 bytes, 4 operations, 2 slots, 1 calls deep$/,
+      ),
+    );
+    expect(lines.at(-1)).toBe("  refused   nothing");
+  });
+
+  test("bounds the slots by the largest sum along any chain of calls, not by the longest chain", () => {
+    const wide = Array.from({ length: 40 }, (_, i) => `local.get ${i} i32.add`).join(" ");
+    const { lines } = report(`(module
+      (func $wide (result i32) (local ${"i32 ".repeat(40)}) i32.const 1 ${wide})
+      (func $a) (func $b call $a) (func $c call $b)
+      (func $run (export "run") call $c call $wide drop))`);
+    const stack = lines.find((line) => line.startsWith("  stack"))!;
+    expect(stack).toMatch(/at most 4 calls deep, .*: run -> c -> b -> a$/);
+    expect(Number(/at most (\d+) slots/.exec(stack)![1])).toBeGreaterThan(40);
+  });
+
+  test("says that recursion has no bound", () => {
+    const { status, lines } = report(
+      "(module (func $even call $odd) (func $odd call $even))",
+      "--allow-recursion",
     );
     expect(status).toBe(0);
-    expect(stdout).toContain("imports   vmcs: vmread(i32): i64\n");
-    expect(stdout).toContain("imports   phys: map()\n");
+    expect(lines).toContain("  stack     no bound: even -> odd -> even");
+  });
+
+  test.each([
+    [
+      "after reading",
+      "(module (func $f f32.const 1 drop))",
+      "f: a float constant (opcode 0x43) is not supported",
+    ],
+    [
+      "after compiling",
+      "(module (func $f call $f))",
+      "f: recursion: f -> f; the stack has no bound, use a loop",
+    ],
+    [
+      "while reading",
+      '(module (memory 1 1) (data "abc"))',
+      "data segment 0 is passive or of another memory (flags 1); expected active ones",
+    ],
+  ])("lists what was refused %s", (_, text, message) => {
+    const { status, lines } = report(text);
+    expect(status).toBe(1);
+    expect(lines.filter((line) => line.startsWith("  refused"))).toEqual([`  refused   ${message}`]);
+  });
+
+  test("is silent without being asked", () => {
+    writeFileSync(file, assemble("module", "(module)"));
+    const { status, stdout, stderr } = spawnSync(tool, [file, "-o", out, "--prefix", "vm"], {
+      encoding: "utf8",
+    });
+    expect([status, stdout, stderr]).toEqual([0, "", ""]);
   });
 });
 
@@ -337,7 +441,7 @@ describe("a file that is no module is refused", () => {
   /** Runs wasm3-build on what may or may not be a module; true if it took it for one. A crash is an error. */
   function isTaken(wasm: Bytes): boolean {
     writeFileSync(file, wasm);
-    const { status, signal, stderr } = spawnSync(tool, [file, "--out", out, "--name", "module"], {
+    const { status, signal, stderr } = spawnSync(tool, [file, "-o", out, "--prefix", "module"], {
       encoding: "utf8",
     });
     if (signal || (status !== 0 && !/^wasm3-build: .*\n$/m.test(stderr)))
@@ -366,16 +470,19 @@ describe("a wrong command line is answered with what was expected:", () => {
   const run = (...parameters: string[]) => spawnSync(tool, parameters, { encoding: "utf8" });
 
   test.each<[string[], string]>([
-    [[], "expected MODULE.wasm, --out FILE.c and --name NAME; see --help"],
+    [[], "expected IN.wasm, --prefix NAME, and -o OUT.c or --report; see --help"],
+    [["a.wasm", "-o", "b.c"], "expected IN.wasm, --prefix NAME, and -o OUT.c or --report; see --help"],
+    [["a.wasm", "--prefix", "m"], "expected IN.wasm, --prefix NAME, and -o OUT.c or --report; see --help"],
     [["a.wasm", "b.wasm"], "two modules given, a.wasm and b.wasm; expected one"],
     [["a.wasm", "--output", "b"], "unknown option --output; expected one that --help lists"],
-    [["a.wasm", "--out"], "--out: expected a value after it"],
+    [["a.wasm", "-o"], "-o: expected a value after it"],
+    [["a.wasm", "-o", "b.c", "-o", "c.c"], "-o: given twice"],
     [
-      ["a.wasm", "--out", "b.c", "--name", "3d"],
-      "--name 3d: expected a C identifier of letters, digits and single underscores",
+      ["a.wasm", "-o", "b.c", "--prefix", "3d"],
+      "--prefix 3d: expected a C identifier of letters, digits and single underscores",
     ],
     [
-      ["/nonexistent.wasm", "--out", "b.c", "--name", "m"],
+      ["/nonexistent.wasm", "-o", "b.c", "--prefix", "m"],
       "cannot read /nonexistent.wasm: No such file or directory",
     ],
   ])("%j", (parameters, message) => {
@@ -386,7 +493,7 @@ describe("a wrong command line is answered with what was expected:", () => {
 
   test("an unwritable output", () => {
     writeFileSync(file, assemble("module", "(module)"));
-    const { status, stderr } = run(file, "--out", "/nonexistent/module.c", "--name", "module");
+    const { status, stderr } = run(file, "-o", "/nonexistent/module.c", "--prefix", "module");
     expect(status).toBe(1);
     expect(stderr).toMatch(
       /^wasm3-build: cannot write \/nonexistent\/module\.c\.\d+\.tmp: No such file or directory\n$/,
@@ -396,6 +503,8 @@ describe("a wrong command line is answered with what was expected:", () => {
   test("--help goes to stdout and succeeds", () => {
     const { status, stdout } = run("--help");
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^usage: wasm3-build MODULE\.wasm/);
+    expect(stdout).toMatch(/^usage: wasm3-build IN\.wasm --prefix NAME \[-o OUT\.c\]/);
+    for (const option of ["-o", "--prefix", "--map", "--allow-imports", "--report", "--help"])
+      expect(stdout).toMatch(new RegExp(`^  ${option} `, "m"));
   });
 });

@@ -90,7 +90,7 @@ export class Builder {
     });
   }
 
-  /** TypeScript to wasm to C. Returns the listing of what the module imports. */
+  /** TypeScript to wasm to C, and a report of what the module imports and is made of. */
   async translate(module: Module): Promise<void> {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
@@ -118,25 +118,24 @@ export class Builder {
         await this.run(process.execPath, args);
       },
     });
+    const imports = `kernel/machine/${target}.imports`;
     const args = [
       this.told(wasm),
-      "--out",
-      this.told(`${base}.c`),
-      "--name",
-      target.replaceAll("-", "_"),
       "--map",
       this.told(`${wasm}.map`),
+      "--prefix",
+      target.replaceAll("-", "_"),
     ];
+    args.push("--allow-imports", imports, "-o", this.told(`${base}.c`), "--report");
     args.push("--include", `kernel/machine/${target}.h`);
     args.push("--noinline", this.outOfLine(sources).join(","));
-    if (module.allow) args.push("--allow", module.allow.join(","));
     if (module.allowRecursion) args.push("--allow-recursion");
     const translator = join(this.out, "tools/wasm3-build");
     await step({
-      inputs: [wasm, `${wasm}.map`, translator],
+      inputs: [wasm, `${wasm}.map`, translator, this.path(imports)],
       salt: args.join(" "),
-      outputs: [`${base}.c`, `${base}.listing`],
-      run: async () => writeFileSync(`${base}.listing`, await this.run(translator, args)),
+      outputs: [`${base}.c`, `${base}.report`],
+      run: async () => writeFileSync(`${base}.report`, await this.run(translator, args)),
     });
   }
 

@@ -35,7 +35,13 @@ export function countLines(text: string): number {
 export async function printReport(builder: Builder, images: Image[]): Promise<void> {
   const modules = new Set(images.flatMap((i) => i.modules));
   for (const module of modules) {
-    console.log(readFileSync(join(builder.out, "modules", `${module.name}.listing`), "utf8").trimEnd());
+    const report = readFileSync(join(builder.out, "modules", `${module.name}.report`), "utf8").trimEnd();
+    console.log(
+      report
+        .split("\n")
+        .filter((line) => !line.startsWith("  function "))
+        .join("\n"),
+    );
   }
   for (const image of images) {
     const size = statSync(join(builder.out, `${image.name}.elf`)).size;

@@ -4,18 +4,23 @@
 
 #include <string.h>
 
-/* Opcodes that are refused; those of two bytes as 0xfcNN. */
+#define UNKNOWN "an unknown operation"
+
+/* Opcodes that are refused; those of two bytes as 0xfcNN. All that are not here are translated. */
 static const struct {
   u32 first, last;
   const char *name;
 } refused[] = {
-    {0x06, 0x0a, "exception handling"},
+    {0x06, 0x0a, "exception handling"}, /* 0x0a: throw_ref */
     {0x12, 0x13, "a tail call"},
     {0x14, 0x15, "a call by reference"},
+    {0x16, 0x17, UNKNOWN},
     {0x18, 0x19, "exception handling"},
     {0x1c, 0x1c, "select with a type"},
+    {0x1d, 0x1e, UNKNOWN},
     {0x1f, 0x1f, "exception handling"},
     {0x25, 0x26, "a table access"},
+    {0x27, 0x27, UNKNOWN},
     {0x2a, 0x2b, "a float load"},
     {0x38, 0x39, "a float store"},
     {0x43, 0x44, "a float constant"},
@@ -23,13 +28,17 @@ static const struct {
     {0x8b, 0xa6, "float arithmetic"},
     {0xa8, 0xab, "a float conversion"},
     {0xae, 0xbf, "a float conversion"},
+    {0xc5, 0xcf, UNKNOWN},
     {0xd0, 0xd6, "a reference type"},
+    {0xd7, 0xfa, UNKNOWN},
     {0xfb, 0xfb, "garbage collection"},
     {0xfd, 0xfd, "SIMD"},
     {0xfe, 0xfe, "an atomic operation"},
+    {0xff, 0xff, UNKNOWN},
     {0xfc00, 0xfc07, "a float conversion"},
     {0xfc08, 0xfc09, "a passive data segment"},
     {0xfc0c, 0xfc11, "a table operation"},
+    {0xfc12, NONE, UNKNOWN},
 };
 
 static const char *find_refusal(u32 opcode) {
@@ -63,8 +72,20 @@ static void skip_immediates(struct Reader *reader, u32 opcode) {
 }
 
 static u32 read_opcode(struct Reader *reader) {
-  u32 opcode = read_byte(reader);
-  return opcode == 0xfc ? opcode << 8 | read_u32(reader) : opcode;
+  const u32 opcode = read_byte(reader);
+  if (opcode != 0xfc) return opcode;
+  const u32 second = read_u32(reader);
+  return second <= 0xff ? opcode << 8 | second : NONE;
+}
+
+/* Notes the first call of an import, for a message about it. */
+static void note_call(struct Module *module, const struct Function *caller, u32 offset, struct Reader at_callee) {
+  const u32 callee = read_u32(&at_callee);
+  if (callee >= module->function_count) malformed(&at_callee);
+  struct Function *import = &module->functions[callee];
+  if (!import->import_module || import->caller != NONE) return;
+  import->caller = (u32)(caller - module->functions);
+  import->call_offset = offset;
 }
 
 static void check_instructions(struct Module *module, const struct Function *function, struct Reader *reader) {
@@ -76,6 +97,7 @@ static void check_instructions(struct Module *module, const struct Function *fun
       if (has_parameters(module, reader))
         name = opcode == 0x03 ? "a loop with parameters" : "a block with parameters";
     } else if (!name) {
+      if (opcode == 0x10) note_call(module, function, offset, *reader);
       skip_immediates(reader, opcode);
     }
     if (!name) continue;

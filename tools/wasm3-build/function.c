@@ -176,6 +176,26 @@ static void mark_slot(void *context, char width, u32 slot) {
   ((struct Slots *)context)->used[width == 'x'][slot] = 1;
 }
 
+/* Marks the slots that a function names. */
+static struct Slots find_slots(const struct Module *module, const struct Function *function) {
+  struct Slots slots = {.count = 1}; /* the result's */
+  for (u32 i = 0; i < function->code_count; i++) for_each_slot(module, &function->code[i], count_slot, &slots);
+  for (int i = 0; i < 2; i++) slots.used[i] = allocate(slots.count);
+  for (u32 i = 0; i < function->code_count; i++) for_each_slot(module, &function->code[i], mark_slot, &slots);
+  if (*function->type->results) mark_slot(&slots, *function->type->results, 0);
+  return slots;
+}
+
+u32 count_slots(const struct Module *module, u32 number) {
+  const struct Function *function = &module->functions[number];
+  if (!function->body) return 0;
+  const struct Slots slots = find_slots(module, function);
+  u32 count = 0;
+  for (u32 slot = 0; slot < slots.count; slot++)
+    count += !is_constant(function, slot) && (slots.used[0][slot] || slots.used[1][slot]);
+  return count;
+}
+
 /* Declares the variables of one width. Parameters are declared already; the locals behind them start as zero. */
 static void declare(struct Text *text, const struct Function *function, const struct Slots *slots, char width) {
   const u32 first_local = (u32)(strlen(function->type->results) + strlen(function->type->parameters));
@@ -213,12 +233,7 @@ static void write_instruction(struct Text *text, const struct Module *module, co
 
 void write_function(struct Writer *writer, const struct Module *module, const struct Function *function,
                     const char *name) {
-  struct Slots slots = {.count = 1}; /* the result's */
-  for (u32 i = 0; i < function->code_count; i++) for_each_slot(module, &function->code[i], count_slot, &slots);
-  for (int i = 0; i < 2; i++) slots.used[i] = allocate(slots.count);
-  for (u32 i = 0; i < function->code_count; i++) for_each_slot(module, &function->code[i], mark_slot, &slots);
-  if (*function->type->results) mark_slot(&slots, *function->type->results, 0);
-
+  const struct Slots slots = find_slots(module, function);
   const char *file = NULL;
   u32 line = 0;
   find_place(module, function, NONE, false, &file, &line);

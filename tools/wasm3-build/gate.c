@@ -1,7 +1,6 @@
-/* What a module must be, beyond what can be translated, to be part of the hypervisor; and a listing to read. */
+/* What a module must be, beyond what can be translated, to be part of the hypervisor. */
 #include "wasm3-build.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,82 +8,83 @@
 void refuse(struct Module *module, const struct Function *function, u32 wasm_offset, const char *format, ...) {
   const char *file;
   u32 line;
-  fprintf(stderr, "wasm3-build: %s: ", module->path);
+  struct Text text = {0};
   if (function) {
-    fprintf(stderr, "%s", function->name);
+    append(&text, "%s", function->name);
     if (find_place(module, function, wasm_offset, true, &file, &line) ||
         find_place(module, function, wasm_offset, false, &file, &line))
-      fprintf(stderr, " (%s:%u)", file, line);
-    fputs(": ", stderr);
+      append(&text, " (%s:%u)", file, line);
+    append(&text, ": ");
   }
   va_list arguments;
   va_start(arguments, format);
-  vfprintf(stderr, format, arguments);
+  append_arguments(&text, format, arguments);
   va_end(arguments);
-  fputc('\n', stderr);
-  module->refusals++;
+  fprintf(stderr, "wasm3-build: %s: %s\n", module->path, text.chars);
+  module->refusals = grow(module->refusals, module->refusal_count, sizeof *module->refusals);
+  module->refusals[module->refusal_count++] = text.chars;
 }
 
-/* ---- the listing ---- */
-
-static void print_type(const struct Type *type) {
-  const char *separator = "(";
-  for (const char *p = type->parameters; *p; p++, separator = ", ")
-    printf("%s%s", separator, *p == 'w' ? "i32" : "i64");
-  printf("%s%s", *type->parameters ? ")" : "()", *type->results ? *type->results == 'w' ? ": i32" : ": i64" : "");
-}
-
-static void print_imports(const struct Module *module) {
-  for (u32 i = 0; i < module->import_count; i++) {
-    const char *capability = module->functions[i].import_module;
-    bool seen = false;
-    for (u32 j = 0; j < i; j++) seen |= !strcmp(capability, module->functions[j].import_module);
-    if (seen) continue;
-    printf("  imports   %s:", capability);
-    const char *separator = " ";
-    for (u32 j = i; j < module->import_count; j++) {
-      if (strcmp(capability, module->functions[j].import_module)) continue;
-      printf("%s%s", separator, module->functions[j].import_field);
-      print_type(module->functions[j].type);
-      separator = ", ";
-    }
-    printf("\n");
-  }
-  if (!module->import_count) printf("  imports   none\n");
-}
-
-void print_listing(const struct Module *module, const char *name) {
-  printf("module %s (%s)\n", name, module->path);
-  printf("  wasm      %zu bytes, %u functions\n", module->size, module->function_count - module->import_count);
-  print_imports(module);
-  for (u32 i = 0; i < module->export_count; i++) {
-    static const char *const kinds[] = {"", " (table)", " (memory)", " (global)", " (tag)"};
-    const struct Export *export = &module->exports[i];
-    printf("  exports   %s%s", export->name, export->kind <= 4 ? kinds[export->kind] : "");
-    if (export->kind == 0) print_type(module->functions[export->index].type);
-    printf("\n");
-  }
-  printf("  memory    %u pages, %u data segments\n", module->pages, module->segment_count);
-  printf("  tables    %u entries\n", module->table_size);
-  printf("  globals   %u\n", module->global_count);
+void refuse_module(struct Module *module, const char *format, ...) {
+  struct Text text = {0};
+  va_list arguments;
+  va_start(arguments, format);
+  append_arguments(&text, format, arguments);
+  va_end(arguments);
+  refuse(module, NULL, NONE, "%s", text.chars);
+  finish(module);
 }
 
 /* ---- imports ---- */
+
+struct AllowList {
+  const char *path;
+  char **entries; /* "module" or "module.function" */
+  u32 count;
+};
+
+/* One entry a line; a # and what follows it mean nothing. */
+static struct AllowList read_allow_list(const char *path) {
+  struct AllowList list = {.path = path};
+  size_t size;
+  char *text = (char *)read_file(path, &size);
+  u32 number = 0;
+  for (char *line; (line = strsep(&text, "\n"));) {
+    number++;
+    line[strcspn(line, "#\r")] = 0;
+    line += strspn(line, " \t");
+    char *rest = line + strcspn(line, " \t");
+    if (rest[strspn(rest, " \t")])
+      die("%s:%u: expected one module or module.function a line, or a # and a comment", path, number);
+    *rest = 0;
+    if (!*line) continue;
+    list.entries = grow(list.entries, list.count, sizeof *list.entries);
+    list.entries[list.count++] = line;
+  }
+  return list;
+}
+
+static bool is_allowed(const struct AllowList *list, const struct Function *import) {
+  for (u32 i = 0; i < list->count; i++)
+    if (!strcmp(list->entries[i], import->import_module) || !strcmp(list->entries[i], import->name)) return true;
+  return false;
+}
+
+void check_imports(struct Module *module, const char *path) {
+  const struct AllowList list = read_allow_list(path);
+  for (u32 i = 0; i < module->import_count; i++) {
+    const struct Function *import = &module->functions[i];
+    if (is_allowed(&list, import)) continue;
+    const struct Function *caller = import->caller == NONE ? NULL : &module->functions[import->caller];
+    refuse(module, caller, import->call_offset, "imports %s, which %s does not list", import->name, path);
+  }
+}
 
 static bool is_listed(const char *list, const char *word) {
   size_t length = strlen(word);
   for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
     if (!strncmp(p, word, length) && (p[length] == ',' || !p[length])) return true;
   return false;
-}
-
-void check_imports(struct Module *module, const char *allowed) {
-  for (u32 i = 0; i < module->import_count; i++) {
-    const struct Function *import = &module->functions[i];
-    if (!is_listed(allowed, import->import_module))
-      refuse(module, NULL, NONE, "imports %s.%s; expected imports of %s only", import->import_module,
-             import->import_field, *allowed ? allowed : "nothing");
-  }
 }
 
 /* Marks functions for the C compiler; names that the module does not have any more mean nothing. */
@@ -114,42 +114,78 @@ static bool for_each_callee(const struct Module *module, const struct Instructio
 
 struct Search {
   struct Module *module;
-  u32 *path; /* the functions being visited, outermost first */
+  u32 *path;    /* the functions being visited, outermost first */
+  u32 *offsets; /* where each of them calls the next */
   u32 depth;
   enum { UNSEEN, OPEN, DONE } * states;
-  bool *reported; /* one cycle through a function is enough */
+  char **cycles;      /* by function: the first cycle found through it, and one is enough */
+  u32 *cycle_offsets; /* where it makes the call */
 };
+
+/* What a call of `callee` adds to the stack beyond its caller. */
+static void measure_call(struct Module *module, struct Function *caller, u32 callee) {
+  const struct Function *function = &module->functions[callee];
+  if (!function->body) return;
+  if (caller->deepest == NONE || function->call_depth > module->functions[caller->deepest].call_depth)
+    caller->deepest = callee;
+  if (function->path_slots > caller->callee_slots) caller->callee_slots = function->path_slots;
+}
+
+static bool visit_callee(void *context, u32 number);
+
+static void visit(struct Search *search, u32 number) {
+  struct Module *module = search->module;
+  struct Function *function = &module->functions[number];
+  search->states[number] = OPEN;
+  search->path[search->depth++] = number;
+  for (u32 i = 0; i < function->code_count; i++) {
+    search->offsets[search->depth - 1] = function->code[i].wasm_offset;
+    for_each_callee(module, &function->code[i], visit_callee, search);
+  }
+  search->depth--;
+  search->states[number] = DONE;
+  if (!function->body) return;
+  function->call_depth = 1 + (function->deepest == NONE ? 0 : module->functions[function->deepest].call_depth);
+  function->path_slots = function->slot_count + function->callee_slots;
+}
+
+static void note_cycle(struct Search *search, u32 number) {
+  if (search->cycles[number]) return;
+  struct Module *module = search->module;
+  u32 first = search->depth;
+  while (search->path[--first] != number) {}
+  search->cycle_offsets[number] = search->offsets[first];
+  struct Text cycle = {0};
+  for (u32 i = first; i < search->depth; i++) append(&cycle, "%s -> ", module->functions[search->path[i]].name);
+  append(&cycle, "%s", module->functions[number].name);
+  search->cycles[number] = cycle.chars;
+  if (!module->cycle) module->cycle = cycle.chars;
+}
 
 static bool visit_callee(void *context, u32 number) {
   struct Search *search = context;
-  struct Module *module = search->module;
-  if (search->states[number] == DONE) return false;
-  if (search->states[number] == OPEN) {
-    if (search->reported[number]) return false;
-    search->reported[number] = true;
-    u32 first = search->depth;
-    while (search->path[--first] != number) {}
-    struct Text cycle = {0};
-    for (u32 i = first; i < search->depth; i++) append(&cycle, "%s -> ", module->functions[search->path[i]].name);
-    refuse(module, &module->functions[number], NONE, "recursion: %s%s; the stack has no bound, use a loop",
-           cycle.chars, module->functions[number].name);
-    return false;
-  }
-  search->states[number] = OPEN;
-  search->path[search->depth++] = number;
-  for (u32 i = 0; i < module->functions[number].code_count; i++)
-    for_each_callee(module, &module->functions[number].code[i], visit_callee, search);
-  search->depth--;
-  search->states[number] = DONE;
+  const u32 caller = search->path[search->depth - 1];
+  if (search->states[number] == UNSEEN) visit(search, number);
+  if (search->states[number] == OPEN) note_cycle(search, number);
+  else measure_call(search->module, &search->module->functions[caller], number);
   return false;
 }
 
-void check_recursion(struct Module *module) {
+void walk_calls(struct Module *module, bool allow_recursion) {
   struct Search search = {.module = module};
   search.path = allocate(module->function_count * sizeof *search.path);
+  search.offsets = allocate(module->function_count * sizeof *search.offsets);
   search.states = allocate(module->function_count * sizeof *search.states);
-  search.reported = allocate(module->function_count * sizeof *search.reported);
-  for (u32 i = 0; i < module->function_count; i++) visit_callee(&search, i);
+  search.cycles = allocate(module->function_count * sizeof *search.cycles);
+  search.cycle_offsets = allocate(module->function_count * sizeof *search.cycle_offsets);
+  for (u32 i = 0; i < module->function_count; i++) module->functions[i].slot_count = count_slots(module, i);
+  for (u32 i = 0; i < module->function_count; i++)
+    if (search.states[i] == UNSEEN) visit(&search, i);
+  module->walked = true;
+  for (u32 i = 0; i < module->function_count && !allow_recursion; i++)
+    if (search.cycles[i])
+      refuse(module, &module->functions[i], search.cycle_offsets[i],
+             "recursion: %s; the stack has no bound, use a loop", search.cycles[i]);
 }
 
 /* ---- state that an instance must not have ---- */

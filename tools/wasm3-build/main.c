@@ -6,41 +6,48 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: wasm3-build MODULE.wasm --out FILE.c --name NAME [option...]\n"
-    "       wasm3-build --list-ops [MODULE.wasm]\n"
+    "usage: wasm3-build IN.wasm --prefix NAME [-o OUT.c] [--report] [option...]\n"
+    "       wasm3-build --list-ops [IN.wasm]\n"
     "\n"
-    "Checks a WebAssembly module, prints what it is made of, and writes it as C.\n"
+    "Checks a WebAssembly module and writes it as C, or says what in it is refused.\n"
     "\n"
-    "  --out FILE.c        the C to write; written whole or not at all\n"
-    "  --name NAME         prefix of every symbol: export `enter` becomes NAME_enter\n"
-    "  --map FILE.map      asc's source map, for #line and for messages\n"
-    "  --include HEADER    a header for the C to include, which defines the imports; may be repeated\n"
-    "  --allow A,B,C       refuse imports of any other module; \"\" allows none\n"
-    "  --noinline A,B,C    functions, by their names in the module, that the C compiler is to keep out of line\n"
-    "  --allow-recursion   do not refuse cycles in the call graph\n"
-    "  --list-ops          print the operations that can be translated, or those that a module uses and how often\n";
+    "  -o OUT.c              the C to write; written whole or not at all\n"
+    "  --prefix NAME         of every symbol: export `enter` becomes NAME_enter\n"
+    "  --map IN.wasm.map     asc's source map, for #line and for messages\n"
+    "  --allow-imports FILE  refuse imports that it does not list: one `module` or `module.function` a line, # comments\n"
+    "  --report              print functions, imports, memory image, stack bound and refused features\n"
+    "  --include HEADER      a header for the C to include, which defines the imports; may be repeated\n"
+    "  --noinline A,B,C      functions, by their names in the module, that the C compiler is to keep out of line\n"
+    "  --allow-recursion     do not refuse cycles in the call graph\n"
+    "  --list-ops            print the operations that can be translated, or those that a module uses and how often\n"
+    "  --help                print this\n"
+    "\n"
+    "Status 0: done. Status 1: refused, and a line on stderr for each thing refused; or not done, and why.\n"
+    "Refused are the heap, mutable globals, recursion, floats, memory.grow, start functions, imports that are not listed,\n"
+    "and every operation that is not known; README.md has the whole list.\n";
 
 struct Options {
-  const char *module, *out, *name, *map, *allow, *noinline;
+  const char *module, *out, *prefix, *map, *allow_imports, *noinline;
   const char **includes;
   u32 include_count;
-  bool allow_recursion, list_operations;
+  bool report, allow_recursion, list_operations;
 };
 
+static struct Options options;
+
 /* Where the value of an option belongs. */
-static const char **find_value(struct Options *options, const char *option) {
-  if (!strcmp(option, "--out")) return &options->out;
-  if (!strcmp(option, "--name")) return &options->name;
-  if (!strcmp(option, "--map")) return &options->map;
-  if (!strcmp(option, "--allow")) return &options->allow;
-  if (!strcmp(option, "--noinline")) return &options->noinline;
+static const char **find_value(const char *option) {
+  if (!strcmp(option, "-o")) return &options.out;
+  if (!strcmp(option, "--prefix")) return &options.prefix;
+  if (!strcmp(option, "--map")) return &options.map;
+  if (!strcmp(option, "--allow-imports")) return &options.allow_imports;
+  if (!strcmp(option, "--noinline")) return &options.noinline;
   if (strcmp(option, "--include")) die("unknown option %s; expected one that --help lists", option);
-  options->includes = grow(options->includes, options->include_count, sizeof *options->includes);
-  return &options->includes[options->include_count++];
+  options.includes = grow(options.includes, options.include_count, sizeof *options.includes);
+  return &options.includes[options.include_count++];
 }
 
-static struct Options read_options(char **arguments) {
-  struct Options options = {0};
+static void read_options(char **arguments) {
   while (*++arguments) {
     const char *option = *arguments;
     if (!strcmp(option, "--help")) {
@@ -48,23 +55,24 @@ static struct Options read_options(char **arguments) {
       exit(0);
     }
     if (!strcmp(option, "--allow-recursion")) options.allow_recursion = true;
+    else if (!strcmp(option, "--report")) options.report = true;
     else if (!strcmp(option, "--list-ops")) options.list_operations = true;
     else if (*option == '-') {
-      const char **value = find_value(&options, option);
+      const char **value = find_value(option);
       if (!*++arguments) die("%s: expected a value after it", option);
+      if (*value) die("%s: given twice", option);
       *value = *arguments;
     } else {
       if (options.module) die("two modules given, %s and %s; expected one", options.module, option);
       options.module = option;
     }
   }
-  if (options.list_operations) return options;
-  if (!options.module || !options.out || !options.name)
-    die("expected MODULE.wasm, --out FILE.c and --name NAME; see --help");
-  const char *symbol = sanitise(options.name);
-  if (strcmp(symbol, options.name) || !*symbol || (*symbol >= '0' && *symbol <= '9'))
-    die("--name %s: expected a C identifier of letters, digits and single underscores", options.name);
-  return options;
+  if (options.list_operations) return;
+  if (!options.module || !options.prefix || (!options.out && !options.report))
+    die("expected IN.wasm, --prefix NAME, and -o OUT.c or --report; see --help");
+  const char *symbol = sanitise(options.prefix);
+  if (strcmp(symbol, options.prefix) || !*symbol || (*symbol >= '0' && *symbol <= '9'))
+    die("--prefix %s: expected a C identifier of letters, digits and single underscores", options.prefix);
 }
 
 static void print_operations(bool used_only) {
@@ -76,16 +84,20 @@ static void print_operations(bool used_only) {
   }
 }
 
-/* Ends the run if anything was refused: later stages count on what earlier ones have checked. */
-static void stop_if_refused(const struct Module *module) {
-  if (!module->refusals) return;
+void finish(const struct Module *module) {
+  if (options.report) print_report(module, options.prefix);
   fflush(stdout);
-  exit(1);
+  exit(module->refusal_count ? 1 : 0);
+}
+
+/* Later stages count on what earlier ones have checked. */
+static void stop_if_refused(const struct Module *module) {
+  if (module->refusal_count) finish(module);
 }
 
 int main(int count, char **arguments) {
   if (!count) return 1;
-  struct Options options = read_options(arguments);
+  read_options(arguments);
   if (options.list_operations && !options.module) {
     print_operations(false);
     return 0;
@@ -94,22 +106,21 @@ int main(int count, char **arguments) {
   module.bytes = read_file(options.module, &module.size);
   if (options.map) read_source_map(&module, options.map);
   read_sections(&module);
-  if (!options.list_operations) print_listing(&module, options.name);
-  if (options.allow) check_imports(&module, options.allow);
+  if (options.allow_imports) check_imports(&module, options.allow_imports);
   stop_if_refused(&module);
   compile_functions(&module);
   check_state(&module);
-  if (!options.allow_recursion) check_recursion(&module);
+  walk_calls(&module, options.allow_recursion);
   stop_if_refused(&module);
   if (options.list_operations) {
     print_operations(true);
     return 0;
   }
   if (options.noinline) keep_out_of_line(&module, options.noinline);
-  struct Writer writer = {.out = options.out};
-  name_symbols(&module, options.name);
+  struct Writer writer = {.out = options.out ? options.out : "C"};
+  name_symbols(&module, options.prefix);
   stop_if_refused(&module);
-  write_module(&writer, &module, options.name, options.includes, options.include_count);
-  write_file(options.out, &writer.text);
-  return 0;
+  write_module(&writer, &module, options.prefix, options.includes, options.include_count);
+  if (options.out) write_file(options.out, &writer.text);
+  finish(&module);
 }

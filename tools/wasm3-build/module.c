@@ -12,30 +12,39 @@ static void write_bytes(struct Text *text, const u8 *bytes, u32 length, const ch
   append(text, "\n};\n");
 }
 
-/* The initial memory without its zeros. The segments of the module may overlap, the later one winning, so they are
- * laid into an image first. */
-static void write_segments(struct Text *text, const struct Module *module, const char *name) {
-  u32 end = 0, count = 0;
+/* The segments of the module may overlap, the later one winning, so they are laid into an image. */
+u8 *read_image(const struct Module *module, u64 *end) {
+  *end = 0;
+  for (u32 i = 0; i < module->segment_count; i++) {
+    const struct Segment *segment = &module->segments[i];
+    if (segment->length && (u64)segment->offset + segment->length > *end) *end = (u64)segment->offset + segment->length;
+  }
+  u8 *image = allocate(*end);
   for (u32 i = 0; i < module->segment_count; i++)
-    if (module->segments[i].length && module->segments[i].offset + module->segments[i].length > end)
-      end = module->segments[i].offset + module->segments[i].length;
-  u8 *image = allocate(end);
-  for (u32 i = 0; i < module->segment_count; i++)
-    memcpy(image + module->segments[i].offset, module->segments[i].bytes, module->segments[i].length);
+    if (module->segments[i].length)
+      memcpy(image + module->segments[i].offset, module->segments[i].bytes, module->segments[i].length);
+  return image;
+}
 
+bool next_stretch(const u8 *image, u64 end, u64 *start, u64 *length) {
+  while (*start < end && !image[*start]) ++*start;
+  u64 last = *start; /* byte that is not zero */
+  for (u64 i = *start; i < end && i - last < ZERO_RUN; i++)
+    if (image[i]) last = i;
+  *length = last + 1 - *start;
+  return *start < end;
+}
+
+/* The initial memory without its zeros. */
+static void write_segments(struct Text *text, const struct Module *module, const char *name) {
+  u64 end, start = 0, length;
+  u32 count = 0;
+  const u8 *image = read_image(module, &end);
   struct Text table = {0};
-  for (u32 start = 0; start < end;) {
-    if (!image[start]) {
-      start++;
-      continue;
-    }
-    u32 last = start; /* non-zero byte */
-    for (u32 i = start; i < end && i - last < ZERO_RUN; i++)
-      if (image[i]) last = i;
-    write_bytes(text, image + start, last + 1 - start, name, count);
-    append(&table, "    {%uu, %uu, %s_bytes_%u},\n", start, last + 1 - start, name, count);
-    start = last + 1;
-    count++;
+  for (; next_stretch(image, end, &start, &length); start += length, count++) {
+    write_bytes(text, image + start, (u32)length, name, count);
+    append(&table, "    {%lluu, %lluu, %s_bytes_%u},\n", (unsigned long long)start, (unsigned long long)length, name,
+           count);
   }
   append(text, "const u32 %s_memory_pages = WASM3_PAGES;\n", name);
   append(text, "const u32 %s_segment_count = %u;\n", name, count);

@@ -40,7 +40,7 @@ static void read_type_section(struct Module *module, struct Reader *reader) {
   module->types = allocate(module->type_count * sizeof *module->types);
   for (u32 i = 0; i < module->type_count; i++) {
     struct Type *type = &module->types[i];
-    if (read_byte(reader) != 0x60) die("%s: type %u is no function type: expected no GC proposal", module->path, i);
+    if (read_byte(reader) != 0x60) refuse_module(module, "type %u is no function type: expected no GC proposal", i);
     type->parameters = read_types(reader);
     type->results = read_types(reader);
     for (type->id = 0; type->id < i; type->id++)
@@ -56,6 +56,7 @@ static struct Function *add_function(struct Module *module, struct Reader *reade
   module->functions = grow(module->functions, module->function_count, sizeof *module->functions);
   struct Function *function = &module->functions[module->function_count++];
   function->type = &module->types[type];
+  function->caller = function->call_offset = function->deepest = NONE;
   return function;
 }
 
@@ -87,24 +88,24 @@ static void read_import_section(struct Module *module, struct Reader *reader) {
     }
     /* wasm3 would lose count of these, and an instance has its own memory and table anyway. */
     static const char *const kinds[] = {"function", "table", "memory", "global", "tag"};
-    die("%s: imports %s %s.%s; expected imports of functions only%s", module->path, kind <= 4 ? kinds[kind] : "thing",
-        from, field,
-        kind == 2   ? " (asc without --importMemory)"
-        : kind == 1 ? " (asc without --importTable)"
-                    : "");
+    refuse_module(module, "imports %s %s.%s; expected imports of functions only%s", kind <= 4 ? kinds[kind] : "thing",
+                  from, field,
+                  kind == 2   ? " (asc without --importMemory)"
+                  : kind == 1 ? " (asc without --importTable)"
+                              : "");
   }
 }
 
 static void read_table_section(struct Module *module, struct Reader *reader) {
   u32 count = read_count(reader);
   if (!count) return;
-  if (count > 1) die("%s: has %u tables; expected at most one", module->path, count);
-  if (read_byte(reader) != 0x70) die("%s: its table is not of functions; expected funcref", module->path);
+  if (count > 1) refuse_module(module, "has %u tables; expected at most one", count);
+  if (read_byte(reader) != 0x70) refuse_module(module, "its table is not of functions; expected funcref");
   u8 flags = read_byte(reader);
   module->table_size = read_u32(reader);
   if (flags & 1) read_u32(reader); /* table.grow is refused, so the maximum means nothing */
   if (module->table_size > 1 << 20)
-    die("%s: table of %u entries; expected at most %u", module->path, module->table_size, 1 << 20);
+    refuse_module(module, "table of %u entries; expected at most %u", module->table_size, 1 << 20);
   module->table = allocate(module->table_size * sizeof *module->table);
   for (u32 i = 0; i < module->table_size; i++) module->table[i] = NONE;
 }
@@ -114,14 +115,14 @@ static void read_element_section(struct Module *module, struct Reader *reader) {
   for (u32 i = 0; i < count; i++) {
     u32 start, flags = read_u32(reader);
     if (flags)
-      die("%s: element segment %u is passive, declarative or not plain (flags %u); expected active ones",
-          module->path, i, flags);
+      refuse_module(module, "element segment %u is passive, declarative or not plain (flags %u); expected active ones", i,
+                    flags);
     if (!read_i32_constant(reader, &start))
-      die("%s: element segment %u: expected an i32.const as its offset", module->path, i);
+      refuse_module(module, "element segment %u: expected an i32.const as its offset", i);
     u32 length = read_count(reader);
     if ((u64)start + length > module->table_size)
-      die("%s: element segment %u: entries %u to %llu of a table of %u", module->path, i, start,
-          (unsigned long long)start + length, module->table_size);
+      refuse_module(module, "element segment %u: entries %u to %llu of a table of %u", i, start,
+                    (unsigned long long)start + length, module->table_size);
     for (u32 j = start; j < start + length; j++)
       if ((module->table[j] = read_u32(reader)) >= module->function_count) malformed(reader);
   }
@@ -170,16 +171,14 @@ static void read_data_section(struct Module *module, struct Reader *reader) {
     struct Segment *segment = &module->segments[i];
     u32 flags = read_u32(reader);
     if (flags)
-      die("%s: data segment %u is passive or of another memory (flags %u); expected active ones", module->path, i,
-          flags);
+      refuse_module(module, "data segment %u is passive or of another memory (flags %u); expected active ones", i, flags);
     if (!read_i32_constant(reader, &segment->offset))
-      die("%s: data segment %u: expected an i32.const as its offset", module->path, i);
+      refuse_module(module, "data segment %u: expected an i32.const as its offset", i);
     segment->length = read_u32(reader);
     segment->bytes = read_bytes(reader, segment->length);
     if ((u64)segment->offset + segment->length > (u64)module->pages << 16)
-      die("%s: data segment %u ends at %llu; expected at most the memory's %llu bytes (asc --initialMemory)",
-          module->path, i, (unsigned long long)segment->offset + segment->length,
-          (unsigned long long)module->pages << 16);
+      refuse_module(module, "data segment %u ends at %llu; expected at most the memory's %llu bytes (asc --initialMemory)", i,
+                    (unsigned long long)segment->offset + segment->length, (unsigned long long)module->pages << 16);
   }
 }
 
@@ -241,7 +240,7 @@ void read_sections(struct Module *module) {
   while (all.at < all.end) {
     u8 id = read_byte(&all);
     if (id > 12)
-      die("%s: section %u is unknown; expected no exception handling or later proposals", module->path, id);
+      refuse_module(module, "section %u is unknown; expected no exception handling or later proposals", id);
     u32 size = read_u32(&all);
     struct Reader section = {module->path, section_names[id], read_bytes(&all, size), NULL};
     section.end = all.at;
@@ -251,7 +250,7 @@ void read_sections(struct Module *module) {
       for (u32 count = read_count(&section); count; count--) add_function(module, &section);
     } else if (id == 5) {
       u32 count = read_count(&section);
-      if (count > 1) die("%s: has %u memories; expected at most one", module->path, count);
+      if (count > 1) refuse_module(module, "has %u memories; expected at most one", count);
       if (count) read_memory(module, &section);
     } else if (id == 8) {
       module->start_function = read_u32(&section);

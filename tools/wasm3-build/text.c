@@ -32,7 +32,7 @@ void *grow(void *array, size_t count, size_t size) {
   return array;
 }
 
-static void append_arguments(struct Text *text, const char *format, va_list arguments) {
+void append_arguments(struct Text *text, const char *format, va_list arguments) {
   va_list again;
   va_copy(again, arguments);
   size_t length = (size_t)vsnprintf(NULL, 0, format, again);

@@ -3,6 +3,7 @@
 #ifndef WASM3_BUILD_H
 #define WASM3_BUILD_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,7 +29,8 @@ void *allocate(size_t bytes);                       /* zeroed */
 void *grow(void *array, size_t count, size_t size); /* room for one more element after `count`; zeroed */
 char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void append(struct Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-u8 *read_file(const char *path, size_t *size);
+void append_arguments(struct Text *text, const char *format, va_list arguments);
+u8 *read_file(const char *path, size_t *size); /* a NUL follows */
 void write_file(const char *path, const struct Text *text); /* whole or not at all */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -72,6 +74,7 @@ struct Function {
   const char *name;   /* from the name section; else its export or import name; else function[n] */
   const char *symbol; /* in C */
   const char *import_module, *import_field; /* NULL unless imported */
+  u32 caller, call_offset; /* imported: the first function that calls it, and where; NONE if none does */
   const struct Type *type;
   bool exported, out_of_line;
   const u8 *body, *body_end; /* NULL if imported */
@@ -81,6 +84,11 @@ struct Function {
   u32 code_count;
   u32 constant_first, constant_count; /* slots that hold constants */
   const u64 *constants;
+
+  u32 slot_count;               /* that values of its own are in */
+  u32 deepest;                  /* of its callees, the one that the longest chain of calls goes through; NONE if none */
+  u32 call_depth;               /* functions in that chain, itself included; 0 if imported */
+  u32 callee_slots, path_slots; /* the most slots of any chain of calls, without and with its own */
 };
 
 struct Export {
@@ -126,7 +134,11 @@ struct Module {
   struct Mapping *mappings;
   u32 source_count, mapping_count;
 
-  u32 refusals;
+  bool walked;       /* the call graph */
+  const char *cycle; /* in it; NULL if there is none */
+
+  char **refusals;
+  u32 refusal_count;
 };
 
 /* ---- sections.c ---- */
@@ -158,16 +170,21 @@ extern const u32 operation_count;
  */
 void compile_functions(struct Module *module);
 
+/* ---- report.c ---- */
+
+void print_report(const struct Module *module, const char *name);
+
 /* ---- gate.c ---- */
 
-/* Prints one line on stderr and counts it. `function` may be NULL, `wasm_offset` NONE. */
+/* Prints one line on stderr and keeps it. `function` may be NULL, `wasm_offset` NONE. */
 void refuse(struct Module *module, const struct Function *function, u32 wasm_offset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-void print_listing(const struct Module *module, const char *name);
-void check_imports(struct Module *module, const char *allowed);
-void check_state(struct Module *module); /* mutable globals, heap, start function */
-void check_recursion(struct Module *module);
+/* The same of what leaves the rest of the module unreadable: ends the run. */
+_Noreturn void refuse_module(struct Module *module, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void check_imports(struct Module *module, const char *path); /* against a list in a file */
+void check_state(struct Module *module);                     /* mutable globals, heap, start function */
+void walk_calls(struct Module *module, bool allow_recursion); /* measures the stack, refuses recursion */
 void keep_out_of_line(struct Module *module, const char *names);
 
 /* ---- symbols.c ---- */
@@ -176,6 +193,10 @@ void keep_out_of_line(struct Module *module, const char *names);
  */
 void name_symbols(struct Module *module, const char *name);
 char *sanitise(const char *text);
+
+/* ---- main.c ---- */
+
+_Noreturn void finish(const struct Module *module); /* prints the report, if wanted; status 1 if anything was refused */
 
 /* ---- function.c, module.c: writing C ---- */
 
@@ -188,6 +209,12 @@ struct Writer {
   size_t counted;  /* characters of `text` in which newlines have been counted */
   u32 newlines;
 };
+
+u32 count_slots(const struct Module *module, u32 function); /* slots that values of its own are in */
+
+/* The next stretch of the initial memory that is more than zeros, at or after *start; false if there is none. */
+u8 *read_image(const struct Module *module, u64 *end);
+bool next_stretch(const u8 *image, u64 end, u64 *start, u64 *length);
 
 void place(struct Writer *writer, const char *file, u32 line); /* what follows belongs to this line of that file */
 void append_signature(struct Text *text, const struct Type *type, const char *symbol);

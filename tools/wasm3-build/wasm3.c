@@ -289,6 +289,6 @@ void compile_functions(struct Module *module) {
     else if (stack_height(&runtime->compilation) > MAX_STACK_HEIGHT)
       refuse_compilation(module, &module->functions[i], m3Err_functionStackOverflow, &runtime->compilation);
   }
-  if (module->refusals) return;
+  if (module->refusal_count) return;
   for (u32 i = module->import_count; i < module->function_count; i++) walk_function(module, runtime, m3, i);
 }

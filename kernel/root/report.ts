@@ -33,7 +33,7 @@ namespace Trap {
 const LINEAR_END: u64 = LINEAR_BASE + 0x200001000;
 const BACKTRACE: u32 = 8;
 /** Characters after which a line of exits ends. */
-const EXITS_WIDTH: u32 = 90;
+const EXITS_WIDTH: u32 = 60;
 /** Stack words that a backtrace looks at. */
 const SCAN: u64 = 256;
 
@@ -156,11 +156,12 @@ export function reportTrap(v: Vm | null, r: CrashRecord): void {
   registers(r, r.rip, r.rflags);
 }
 
-/** The guest's registers and its last exits. */
+/** The guest's last exits and, so that they are what a screen still shows, its registers. */
 export function reportVcpu(v: Vm): void {
   phys.read(v.linear(VCPU_AREA), changetype<usize>(guest), offsetof<RunArea>());
   backend.readGuest(v.context, state);
   guest.rsp = state.rsp;
+  lastExits(v);
   say(error().str("  guest registers:"));
   registers(guest, state.rip, state.rflags);
   say(
@@ -176,7 +177,6 @@ export function reportVcpu(v: Vm): void {
       .str(" cs ")
       .hex(state.cs, 4),
   );
-  lastExits(v);
 }
 
 /** What the recorder holds, oldest first, a few a line. Of a monitor's memory, so it is only printed. */

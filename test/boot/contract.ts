@@ -9,7 +9,8 @@ export function contract(args: string[]): void {
 
   test("Linux boots, runs what is typed at its shell, and switches off", async () => {
     const lines = ["uname -r", "echo $((6 * 7)) answers", "cat", "typed into cat", "\x04", "ticks"];
-    const dmesg = 'dmesg | grep -c -e "WARNING:" -e "BUG:" -e "Call Trace"';
+    // What Linux has to say of a CPU's speculation is no warning of the kernel.
+    const dmesg = 'dmesg | grep -c -e "WARNING: CPU" -e "BUG:" -e "Call Trace"';
     const { status, stdout, stderr } = await boot(quickly, `${[...lines, dmesg, "poweroff"].join("\n")}\n`);
     expect(stderr).toMatch(/the guest ended: powered off \(\S+, [\d.]+ s(, [\d,]+ instructions)?\)\n/);
     expect(status).toBe(0);

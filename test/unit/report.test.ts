@@ -151,7 +151,7 @@ describe.each(vendors)("on %s", (vendor) => {
 
     test("has 64 exits, in lines that fit a screen", () => {
       const lines = lastExits(100, 199);
-      expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(120);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(76);
       const exits = [...lines.join(" ").matchAll(/(\d+)@0x([0-9a-f]+)/g)].map((m) => [
         Number(m[1]),
         parseInt(m[2]!, 16),

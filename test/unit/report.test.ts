@@ -144,9 +144,7 @@ describe.each(vendors)("on %s", (vendor) => {
     }
 
     test("has the last exits, oldest first, without what was not written yet", () => {
-      expect(lastExits(62, 66)).toEqual([
-        "  last exits (reason@rip): 62@0x3e000 63@0x3f000 64@0x40000 65@0x41000 66@0x42000",
-      ]);
+      expect(lastExits(62, 64)).toEqual(["  last exits (reason@rip): 62@0x3e000 63@0x3f000 64@0x40000"]);
     });
 
     test("has 64 exits, in lines that fit a screen", () => {

@@ -22,7 +22,7 @@ function layer(folder, ...forbidden) {
   };
 }
 
-const top = ["root", "monitor"];
+const top = ["root", "monitor", "debug"];
 const vendors = ["vmx", "svm"];
 
 export default tseslint.config(
@@ -57,9 +57,17 @@ export default tseslint.config(
   layer("lib", ...top, ...vendors, "device", "vcpu", "x86"),
   layer("x86", ...top, ...vendors, "device", "vcpu"),
   layer("vcpu", ...top, ...vendors, "device"),
+  // Where the emulator meets memory that is no RAM, it calls the platform.
+  {
+    files: ["kernel/vcpu/bus.ts"],
+    rules: {
+      "no-restricted-imports": ["error", { patterns: [{ regex: "^\\.\\./(?!monitor/mmio$|machine/)" }] }],
+    },
+  },
   layer("device", ...top, ...vendors, "vcpu"),
   layer("vmx", ...top, "svm", "device"),
   layer("svm", ...top, "vmx", "device"),
-  layer("monitor", "root"),
-  layer("root", "monitor", "device"),
+  layer("monitor", "root", "debug"),
+  layer("root", "monitor", "debug", "device"),
+  layer("debug", "root", "monitor", "vcpu"),
 );

@@ -2,10 +2,11 @@
 ; stubs that its vectors enter. A stub only records and switches; reports are TypeScript in root.
 
 %include "layout.inc"
+%include "boot/gprs.inc"
 %include "boot/selectors.inc"
 
-extern leave_to_root, root_trap, raw_print
-global percpu_block, percpu_prepare, percpu_tss, percpu_gdt, percpu_idt, msr_exists
+extern percpu_tss_low, percpu_tss_high, leave_to_root, root_trap, raw_print, enter_debugger, timer_eoi, timer_watchdog
+global percpu_block, percpu_prepare, percpu_load, percpu_tss, percpu_idt, msr_exists
 
 IST_FAULT   equ 1               ; exceptions
 IST_NMI     equ 2
@@ -17,19 +18,9 @@ STUB_SIZE   equ 16
 section .text
 bits 64
 
-; In: rdi = percpu_block. Loads GDT, IDT, TSS and GS. Changes rax, rcx, rdx, rsi.
+; Of the boot CPU, in: rdi = percpu_block. Makes what is not constant, then as below. Changes rax, rcx, rdx, rsi.
 percpu_prepare:
-  lea rax, [rel percpu_tss]
-  mov ecx, 103                  ; limit
-  mov [rel percpu_gdt + SEL_TSS], ecx
-  mov [rel percpu_gdt + SEL_TSS + 2], ax
-  shr rax, 16
-  mov [rel percpu_gdt + SEL_TSS + 4], al
-  mov byte [rel percpu_gdt + SEL_TSS + 5], 0x89
-  mov [rel percpu_gdt + SEL_TSS + 7], ah
-  shr rax, 16
-  mov [rel percpu_gdt + SEL_TSS + 8], rax
-
+  mov qword [rdi + PERCPU_PANIC_STACK], panic_stack_top
   lea rsi, [rel stubs]
   lea rdx, [rel percpu_idt]
   xor ecx, ecx
@@ -41,26 +32,20 @@ percpu_prepare:
   cmp ecx, 32
   jae .offset
   mov byte [rdx + 4], IST_FAULT
-  cmp ecx, 2
-  jne .machine
-  mov byte [rdx + 4], IST_NMI
-.machine:
-  cmp ecx, 18
-  jne .offset
-  mov byte [rdx + 4], IST_MACHINE
 .offset:
-  shr rax, 16
+  shr eax, 16
   mov [rdx + 6], ax
-  shr rax, 16
-  mov [rdx + 8], eax
-  mov dword [rdx + 12], 0
   add rsi, STUB_SIZE
   add rdx, 16
   inc ecx
   cmp ecx, 256
   jb .gate
+  mov byte [rel percpu_idt + 2 * 16 + 4], IST_NMI
+  mov byte [rel percpu_idt + 18 * 16 + 4], IST_MACHINE
 
-  lgdt [rel gdt_pointer]
+; In: rdi = the CPU's block. Loads GDT, IDT, TSS, FS and GS.
+percpu_load:
+  lgdt [rdi + PERCPU_GDT_POINTER]
   lidt [rel idt_pointer]
   xor eax, eax
   mov fs, eax
@@ -71,6 +56,10 @@ percpu_prepare:
   mov rdx, rdi
   shr rdx, 32
   mov ecx, 0xc0000101           ; IA32_GS_BASE
+  wrmsr
+  mov eax, LINEAR_BASE
+  xor edx, edx
+  mov ecx, 0xc0000100           ; IA32_FS_BASE: wasm's memory, wherever the page tables have it
   wrmsr
   ret
 
@@ -106,31 +95,55 @@ stubs:
   align STUB_SIZE, int3
 
 nmi:
-  mov dword [gs:PERCPU_ATTENTION], 1
+  mov dword [gs:PERCPU_ATTENTION], ATTENTION_ROOT
+  cmp dword [gs:PERCPU_PARKED], 0
+  jne fault.halt
   iretq
 
 ; A device or the timer. Device interrupts get their EOI when root has served them, so that none comes again before;
 ; the timer, of the highest priority, gets through meanwhile and does the watching.
 interrupt:
-  push rax
-  push rcx
-  push rdx
-  mov eax, [rsp + 24]
+  PUSH rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+  mov eax, [rsp + 9 * 8]
   movzx eax, al
+  cmp eax, VECTOR_LOOK
+  je .look
   bts [gs:PERCPU_PENDING0], rax
-  mov dword [gs:PERCPU_ATTENTION], 1
   cmp eax, VECTOR_TIMER
   je .timer
+  or dword [gs:PERCPU_ATTENTION], ATTENTION_ROOT
 .return:
-  pop rdx
-  pop rcx
-  pop rax
+  POP r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
   add rsp, 8
   iretq
 
-.timer:
-  mov qword [gs:PERCPU_ARMED], -1
+.look:
+  mov edx, [gs:RUNNING_ALONE]
+  and edx, [gs:PERCPU_IN_MONITOR]
+  lea edx, [rdx + rdx * 2 + 1]  ; ATTENTION_ROOT or ATTENTION_LOOK
+  or [gs:PERCPU_ATTENTION], edx
+  cld
   call timer_eoi
+  jmp .return
+
+.timer:                         ; before the slice's end it is the guest's, if its monitor's address space is there
+  mov rdx, [gs:PERCPU_ARMED]
+  mov qword [gs:PERCPU_ARMED], -1
+  cmp rdx, [gs:RUNNING_SLICE_END]
+  sbb edx, edx
+  and edx, [gs:PERCPU_IN_MONITOR]
+  inc edx                       ; ATTENTION_ROOT or ATTENTION_TIMER
+  or [gs:PERCPU_ATTENTION], edx
+  cld
+  call timer_eoi
+  mov edx, [gs:PERCPU_DEBUG_PORT]
+  test edx, edx
+  jz .unheard
+  add edx, 5                    ; line status: bit 0 says that there is a byte
+  in al, dx
+  test al, 1
+  jnz .heard
+.unheard:
   cmp dword [gs:PERCPU_IN_MONITOR], 0
   je .return
   mov rax, [gs:PERCPU_EXITS]
@@ -144,56 +157,19 @@ interrupt:
   jae .kill
   call timer_watchdog
   jmp .return
-.kill:                          ; this monitor does not come back
-  pop rdx
-  pop rcx
-  pop rax
+.heard:                         ; the debugger's line
+  call timer_watchdog
+.kill:                          ; or this monitor does not come back
+  POP r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
   mov dword [rsp], VECTOR_TIMER
   push qword [rsp]
   mov qword [rsp + 8], 0        ; as a fault without an error code
   call record
   mov eax, LEAVE_KILLED
-  jmp leave_to_root
-
-timer_eoi:
-  cmp dword [gs:PERCPU_X2APIC], 0
-  je .page
-  mov ecx, 0x80b
-  xor eax, eax
-  xor edx, edx
-  wrmsr
-  ret
-.page:
-  mov rax, APIC_PAGE
-  mov dword [rax + 0xb0], 0
-  ret
-
-timer_watchdog:
-  cmp qword [gs:PERCPU_TIMER_SCALE], 0
-  jne .counts
-  rdtsc
-  shl rdx, 32
-  or rax, rdx
-  add rax, [gs:PERCPU_WATCHDOG]
-  mov rdx, rax
-  shr rdx, 32
-  mov ecx, 0x6e0                ; IA32_TSC_DEADLINE
-  wrmsr
-  ret
-.counts:
-  mov rax, [gs:PERCPU_WATCHDOG]
-  mul qword [gs:PERCPU_TIMER_SCALE]
-  shrd rax, rdx, 32
-  cmp dword [gs:PERCPU_X2APIC], 0
-  je .page
-  xor edx, edx
-  mov ecx, 0x838                ; initial count
-  wrmsr
-  ret
-.page:
-  mov rdx, APIC_PAGE
-  mov [rdx + 0x380], eax
-  ret
+  cmp dword [gs:PERCPU_STRUCK], STRIKES
+  jae leave_to_root
+  call enter_debugger           ; goes on where the interrupt came
+  ud2
 
 ; In: edi = number of an MSR. Returns in eax whether RDMSR takes it.
 msr_exists:
@@ -211,6 +187,9 @@ fault:
   cmp qword [rsp + 16], msr_exists.probe
   je .no_msr
   call record
+  cmp dword [gs:PERCPU_IN_DEBUGGER], 0
+  jne .twice
+  call enter_debugger
   mov eax, LEAVE_TRAP
   cmp dword [gs:PERCPU_IN_MONITOR], 0
   jne leave_to_root
@@ -218,7 +197,7 @@ fault:
   cmp dword [gs:PERCPU_CRASH_DEPTH], 1
   ja .twice
   cld
-  mov rsp, panic_stack_top
+  mov rsp, [gs:PERCPU_PANIC_STACK]
   call root_trap
 .no_msr:
   mov qword [rsp + 16], msr_exists.absent
@@ -248,16 +227,14 @@ record:
   mov [gs:PERCPU_CRASH + CRASHRECORD_VECTOR], eax
   mov eax, [rsp + 16]
   mov [gs:PERCPU_CRASH + CRASHRECORD_ERROR], eax
-  mov rax, [rsp + 24]
-  mov [gs:PERCPU_CRASH + CRASHRECORD_RIP], rax
-  mov rax, [rsp + 32]
-  mov [gs:PERCPU_CRASH + CRASHRECORD_CS], rax
-  mov rax, [rsp + 40]
-  mov [gs:PERCPU_CRASH + CRASHRECORD_RFLAGS], rax
+%assign at 0
+%rep 5                          ; RIP, CS, RFLAGS, RSP, SS
+  mov rax, [rsp + 24 + at]
+  mov [gs:PERCPU_CRASH + CRASHRECORD_RIP + at], rax
+  %assign at at + 8
+%endrep
   mov rax, [rsp + 48]
   mov [gs:PERCPU_CRASH + GPRS_RSP], rax
-  mov rax, [rsp + 56]
-  mov [gs:PERCPU_CRASH + CRASHRECORD_SS], rax
   mov rax, cr2
   mov [gs:PERCPU_CRASH + CRASHRECORD_CR2], rax
   mov rax, cr3
@@ -267,14 +244,16 @@ record:
 section .percpu
 align 4096
 percpu_block: times PERCPU_SIZE db 0
-percpu_gdt: dq 0, DESCRIPTOR_CODE, DESCRIPTOR_DATA, 0, 0
+percpu_gdt: dq 0, DESCRIPTOR_CODE, DESCRIPTOR_DATA
+  dw 103, percpu_tss_low        ; SDM Vol. 3A 8.2.3, TSS Descriptor in 64-bit Mode
+  db percpu_tss_high, 0x89, 0, 0
+  dq 0
 percpu_tss:                     ; SDM Vol. 3A 8.7, Task Management in 64-bit Mode
   dd 0
   dq 0, 0, 0, 0
   dq fault_stack_top, nmi_stack_top, machine_stack_top, irq_stack_top, 0, 0, 0
   dq 0
   dw 0, 104
-gdt_pointer:
   dw SEL_TSS + 16 - 1
   dq percpu_gdt
 idt_pointer:

@@ -5,7 +5,8 @@
 %include "boot/selectors.inc"
 
 extern kernel_start, text_end, rodata_end, percpu_end, data_end, root_memory
-extern percpu_block, percpu_prepare, root_prepare, root_start, early_print, early_select
+extern percpu_block, percpu_prepare, percpu_load, root_prepare, root_start, root_join, early_print, early_select
+global trampoline
 
 ; ---- headers --------------------------------------------------------------------------------------
 
@@ -17,6 +18,9 @@ multiboot2_header:
   dw 1, 1                       ; information request, optional:
   dd 8 + 4 * 5
   dd 1, 3, 6, 14, 15            ; command line, modules, memory map, ACPI 1.0 and 2.0 RSDP
+  align 8, db 0
+  dw 5, 1                       ; framebuffer, optional, of any size:
+  dd 20, 0, 0, 0
   align 8, db 0
   dw 6, 0                       ; modules on page boundaries
   dd 8
@@ -45,19 +49,8 @@ start:
   mov esi, text_hello
   call early_print
 
-  ; Long mode and NX, or say so. SDM Vol. 2A, CPUID; the ID flag tells that there is a CPUID.
-  pushfd
-  pop eax
-  mov ecx, eax
-  xor eax, 1 << 21
-  push eax
-  popfd
-  pushfd
-  pop eax
-  xor eax, ecx
+  ; Long mode and NX, or say so. SDM Vol. 2A, CPUID, which every CPU of this century has.
   mov esi, text_no_long_mode
-  test eax, 1 << 21
-  jz early_halt
   mov eax, 0x80000000
   cpuid
   cmp eax, 0x80000001
@@ -124,6 +117,7 @@ start:
   add ebx, 8
   loop .window
 
+to_long_mode:                   ; every CPU
   mov eax, pml4
   mov cr3, eax
   mov eax, cr4
@@ -137,7 +131,7 @@ start:
   or eax, (1 << 31) | (1 << 16) | (1 << 5) | 1 ; PG, WP, NE, PE
   and eax, ~((1 << 30) | (1 << 29) | (1 << 2) | (1 << 3)) ; caches on; no EM, no TS
   mov cr0, eax
-  lgdt [early_gdt_pointer]
+  lgdt [cs:early_gdt_pointer]   ; a CPU from the trampoline has no DS yet
   jmp SEL_CODE:.long_mode
 
 bits 64
@@ -146,15 +140,25 @@ bits 64
   mov ds, eax
   mov es, eax
   mov ss, eax
-  mov rsp, root_stack_top
   mov ebp, ebp                  ; the upper halves are undefined after the switch
   mov ebx, edi
+  mov rdi, [rel percpu_block + PERCPU_JOINING]
+  test rdi, rdi
+  jnz .processor
+  mov rsp, root_stack_top
   mov rdi, percpu_block
   call percpu_prepare           ; GDT, IDT, TSS, GS
   call root_prepare             ; root's linear memory
   mov edi, ebp
   mov esi, ebx
   call root_start
+  jmp .halt
+.processor:                     ; not the boot CPU: root has made its block and its stack
+  mov rax, [rel percpu_block + PERCPU_ROOT_CR3]
+  mov cr3, rax
+  mov rsp, [rdi + PERCPU_ROOT_STACK]
+  call percpu_load
+  call root_join
 .halt:
   cli
   hlt
@@ -175,9 +179,19 @@ text_no_long_mode: db "(tv) refused: long mode: not offered by this CPU", 13, 10
 text_no_nx: db "(tv) refused: no-execute pages: not offered by this CPU", 13, 10, 0
 
 align 8
-early_gdt: dq 0, DESCRIPTOR_CODE, DESCRIPTOR_DATA
+early_gdt: dq 0, DESCRIPTOR_CODE, DESCRIPTOR_DATA, DESCRIPTOR_CODE32
+
+; Where a CPU starts upon a SIPI, in real mode (SDM Vol. 3A 9.4, Multiple-Processor (MP) Initialization): TRAMPOLINE_BYTES
+; of this are copied to the start of a page below 1 MiB, and CS:0 is there.
+bits 16
+trampoline:
+  cli
+  lgdt [cs:early_gdt_pointer - trampoline]
+  mov ax, 1                     ; PE
+  lmsw ax
+  jmp dword SEL_CODE32:to_long_mode
 early_gdt_pointer:
-  dw 8 * 3 - 1
+  dw 8 * 4 - 1
   dd early_gdt
 
 section .bss

@@ -20,7 +20,7 @@ global svm_run_vcpu
 
 ; In: rdi = VcpuContext. Returns a Leave in eax.
 svm_run_vcpu:
-  mov rax, [rdi + VCPUCONTEXT_VMCB]
+  mov rax, [rdi + RUNNING_VMCB]
   add rax, 4096
   vmsave                        ; what every exit loads: the host's FS, GS, TR and LDTR
   call enter_monitor
@@ -33,9 +33,9 @@ decide:
   clgi
   cmp dword [gs:PERCPU_ATTENTION], 0
   jne attention
-  mov rsp, [gs:PERCPU_GPRS]
-  mov rcx, [gs:PERCPU_CONTROL]
-  mov rax, [gs:PERCPU_VMCB]
+  mov rsp, [gs:RUNNING_GPRS]
+  mov rcx, [gs:RUNNING_CONTROL]
+  mov rax, [gs:RUNNING_VMCB]
   pop rdx
   mov [rcx + VMCB_RAX], rdx
   POP_GPRS
@@ -45,19 +45,24 @@ decide:
   lea rax, [rax + 4096]
   vmload    
   PUSH_GPRS
-  mov rcx, [gs:PERCPU_CONTROL]
+  mov rcx, [gs:RUNNING_CONTROL]
   push qword [rcx + VMCB_RAX]
-  mov rsp, [gs:PERCPU_MONITOR_STACK]
+  mov rsp, [gs:RUNNING_STACK]
+  mov rdx, [gs:PERCPU_HOST_DR7] ; 0 without a debugger; #VMEXIT turns breakpoints off (15.6)
+  test rdx, rdx
+  jz no_breakpoints
+  mov dr7, rdx
+no_breakpoints:
   mov esi, [rcx + VMCB_EXITCODE]
   mov byte [rcx + VMCB_TLB_CONTROL], 0
   mov dword [rcx + VMCB_CLEAN], -1 ; the CPU has what is there now: whoever changes a field says so
   inc qword [gs:PERCPU_EXITS]
-  mov edi, [gs:PERCPU_VCPU]
-  lea eax, [rsi - EXIT_INTR]
-  cmp eax, EXIT_NMI - EXIT_INTR
-  jbe host_event
+  mov edi, [gs:RUNNING_VCPU]
+  cmp esi, EXIT_NMI
+  je nmi
   cmp esi, EXIT_MC
   je machine_check
+to_monitor:                     ; an interrupt comes in here: its stub says whose it is
   stgi
   call monitor_svm_exit
   jmp decide
@@ -66,11 +71,8 @@ by_monitor:
   cli
   jmp leave_by_monitor
 
-; External interrupts, NMIs and machine checks are the host's. Interrupts wait until root lets them in.
-host_event:
-  mov eax, LEAVE_INTERRUPT
-  cmp esi, EXIT_NMI
-  jne to_root
+; NMIs and machine checks are the host's.
+nmi:
   mov eax, LEAVE_NMI
   jmp to_root
 machine_check:
@@ -78,6 +80,12 @@ machine_check:
   jmp to_root
 attention:
   mov eax, LEAVE_INTERRUPT
+  test byte [gs:PERCPU_ATTENTION], ATTENTION_ROOT
+  jnz to_root
+  mov dword [gs:PERCPU_ATTENTION], 0
+  mov esi, EXIT_INTR            ; the guest's: as an interrupt
+  mov edi, [gs:RUNNING_VCPU]
+  jmp to_monitor
 to_root:
   cli
   stgi

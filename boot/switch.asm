@@ -1,6 +1,7 @@
 ; The way back to root, shared by both vendors' stubs and by the faults.
 
 %include "layout.inc"
+%include "boot/gprs.inc"
 
 section .text
 bits 64
@@ -10,34 +11,17 @@ global leave_to_root, leave_by_monitor, enter_monitor
 ; stack and loads the monitor's address space and the vCPU's stack. Returns on the latter.
 enter_monitor:
   pop rax                       ; back to the vendor's run_vcpu
-  push rbx
-  push rbp
-  push r12
-  push r13
-  push r14
-  push r15
+  PUSH rbx, rbp, r12, r13, r14, r15
   mov [gs:PERCPU_ROOT_STACK], rsp
-  mov rcx, [rdi + VCPUCONTEXT_STACK]
-  mov [gs:PERCPU_MONITOR_STACK], rcx
-  mov rsp, [gs:PERCPU_MONITOR_STACK]
-  mov rcx, [rdi + VCPUCONTEXT_GPRS]
-  mov [gs:PERCPU_GPRS], rcx
-  mov rcx, [rdi + VCPUCONTEXT_RAM_LOW]
-  mov [gs:PERCPU_RAM_LOW], rcx
-  mov rcx, [rdi + VCPUCONTEXT_RAM_HIGH]
-  mov [gs:PERCPU_RAM_HIGH], rcx
-  mov rcx, [rdi + VCPUCONTEXT_SLICE_END]
-  mov [gs:PERCPU_SLICE_END], rcx
-  mov rcx, [rdi + VCPUCONTEXT_VMCB]
-  mov [gs:PERCPU_VMCB], rcx
-  mov rcx, [rdi + VCPUCONTEXT_CONTROL]
-  mov [gs:PERCPU_CONTROL], rcx
-  mov ecx, [rdi + VCPUCONTEXT_LAUNCHED]
-  mov [gs:PERCPU_LAUNCHED], ecx
-  mov ecx, [rdi + VCPUCONTEXT_VCPU]
-  mov [gs:PERCPU_VCPU], ecx
+%assign at 0
+%rep RUNNING_BYTES / 8
+  mov rcx, [rdi + at]
+  mov [gs:at], rcx
+  %assign at at + 8
+%endrep
+  mov rsp, [gs:RUNNING_STACK]
   mov rdx, [rdi + VCPUCONTEXT_CR3]
-  mov edi, ecx                  ; the monitor's argument
+  mov edi, [gs:RUNNING_VCPU]    ; the monitor's argument
   mov dword [gs:PERCPU_STRUCK], 0
   mov dword [gs:PERCPU_IN_MONITOR], 1
   mov cr3, rdx
@@ -56,10 +40,5 @@ leave_to_root:
   mov cr3, rcx
   mov rsp, [gs:PERCPU_ROOT_STACK]
   mov dword [gs:PERCPU_IN_MONITOR], 0
-  pop r15
-  pop r14
-  pop r13
-  pop r12
-  pop rbp
-  pop rbx
+  POP r15, r14, r13, r12, rbp, rbx
   ret

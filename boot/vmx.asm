@@ -12,10 +12,10 @@ INSTRUCTION_ERROR equ 0x4400
 section .text
 bits 64
 extern enter_monitor, leave_to_root, leave_by_monitor, monitor_vmx_enter, monitor_vmx_exit
-global vmx_run_vcpu, vmx_exit_stub
+global vmx_run_vcpu, vmx_debug_stub, vmx_exit_stub
 
 %macro RESTORE 0
-  mov rsp, [gs:PERCPU_GPRS]
+  mov rsp, [gs:RUNNING_GPRS]
   pop rax
   POP_GPRS
 %endmacro
@@ -28,28 +28,33 @@ vmx_run_vcpu:
   cli
   test eax, eax
   jnz leave_by_monitor
-  mov eax, LEAVE_INTERRUPT
   cmp dword [gs:PERCPU_ATTENTION], 0
-  jne leave_to_root
-  cmp dword [gs:PERCPU_LAUNCHED], 0
+  jne attention
+  cmp dword [gs:RUNNING_LAUNCHED], 0
   jne resume
-  mov dword [gs:PERCPU_LAUNCHED], 1
+  mov dword [gs:RUNNING_LAUNCHED], 1
   RESTORE
   vmlaunch
   jmp entry_failed
 
+; HOST_RIP where there is a debugger: exits turn breakpoints off (SDM Vol. 3C 28.5.1). What is pushed is stored over.
+vmx_debug_stub:
+  push rax
+  mov rax, [gs:PERCPU_HOST_DR7]
+  mov dr7, rax
+  pop rax
 align 16
 vmx_exit_stub:
   PUSH_GPRS
   push rax
   mov eax, EXIT_REASON
   vmread rsi, rax
-  mov rsp, [gs:PERCPU_MONITOR_STACK]
+  mov rsp, [gs:RUNNING_STACK]
   inc qword [gs:PERCPU_EXITS]
-  mov edi, [gs:PERCPU_VCPU]
-  cmp esi, 1                    ; 0: exception or NMI, 1: external interrupt
-  jbe host_event
-to_monitor:
+  mov edi, [gs:RUNNING_VCPU]
+  test esi, esi                 ; exception or NMI
+  jz host_event
+to_monitor:                     ; an external interrupt is let in here: its stub says whose it is
   sti
   call monitor_vmx_exit
   cli
@@ -62,7 +67,7 @@ resume:
   vmresume
 
 entry_failed:                   ; VMfail: the VMCS says why, if there is a current one
-  mov rsp, [gs:PERCPU_MONITOR_STACK]
+  mov rsp, [gs:RUNNING_STACK]
   mov eax, INSTRUCTION_ERROR
   xor ecx, ecx
   vmread rcx, rax
@@ -72,12 +77,17 @@ entry_failed:                   ; VMfail: the VMCS says why, if there is a curre
 
 attention:
   mov eax, LEAVE_INTERRUPT
-  jmp leave_to_root
+  test byte [gs:PERCPU_ATTENTION], ATTENTION_ROOT
+  jnz leave_to_root
+  cmp dword [gs:RUNNING_LAUNCHED], 0
+  je leave_to_root              ; before the first entry the way below ends in one that is not allowed yet
+  mov dword [gs:PERCPU_ATTENTION], 0
+  mov esi, 1                    ; the guest's: as an external interrupt
+  mov edi, [gs:RUNNING_VCPU]
+  jmp to_monitor
 
-; External interrupts, NMIs and machine checks are the host's.
+; NMIs and machine checks are the host's.
 host_event:
-  mov eax, LEAVE_INTERRUPT
-  je leave_to_root
   mov ecx, EXIT_INTERRUPTION
   vmread rdx, rcx
   mov eax, LEAVE_NMI

@@ -19,6 +19,21 @@ export const STACK_SIZE: u64 = 0x4000;
 export const CONTROL_AREA: u64 = 0xffffe40000000000;
 /** The local APIC's registers, on CPUs without x2APIC, at the same place in every address space. */
 export const APIC_PAGE: u64 = 0xffffe80000000000;
+/**
+ * What CPUs other than the boot CPU have in place of the image's section .percpu, a slot each, in every address space: a
+ * page with the block, GDT and TSS, then the interrupt stacks in the order of boot/percpu.asm.
+ */
+export const PERCPU_AREA: u64 = 0xffffe80040000000;
+export const PERCPU_SLOT: u64 = 0x10000;
+export const PERCPU_STACKS: u32 = 4;
+/** Their stacks in root's space, a slot each: root's own at the slot's top, that for reports in its middle. */
+export const ROOT_STACK_AREA: u64 = 0xffffec0000000000;
+export const ROOT_STACK_SLOT: u64 = 0x10000;
+export const ROOT_STACK_SIZE: u64 = 0x4000;
+export const PANIC_STACK_END: u64 = 0x8000;
+export const PANIC_STACK_SIZE: u64 = 0x2000;
+/** CPUs that are used at most. */
+export const MAX_CPUS: u32 = 64;
 
 /** Size of root's linear memory. It is part of the image and mapped by one large page. */
 export const ROOT_MEMORY: u64 = 0x200000;
@@ -29,5 +44,10 @@ export const VM_INFO: u32 = 0x1000;
 export const CONSOLE_RING: u32 = 0x2000;
 export const VCPU_AREA: u32 = 0x6000;
 export const VCPU_AREA_SIZE: u32 = 0x1000;
-export const MAX_VCPUS: u32 = 8;
-export const MONITOR_DATA: u32 = 0x10000;
+export const MAX_VCPUS: u32 = 16;
+export const MONITOR_DATA: u32 = 0x18000;
+/**
+ * The vCPUs' local APICs, a page each, laid out as the registers' page (kernel/device/lapicregister.ts), behind asc's data: as
+ * far from a vCPU's area as every other one's.
+ */
+export const LAPIC_AREA: u32 = 0x30000;

@@ -1,8 +1,6 @@
-/** What root hands to run_vcpu. It is in root's memory: what the stubs trust is never a monitor's to write. */
+/** What the stubs and the intrinsics know of a vCPU while it runs. */
 @unmanaged
-export class VcpuContext {
-  /** Physical address of the monitor's top page table. */
-  cr3: u64;
+export class Running {
   /** Top of the vCPU's own stack, in the monitor's address space. */
   stack: u64;
   /** Host virtual address of the vCPU's Gprs. */
@@ -20,9 +18,35 @@ export class VcpuContext {
   vcpu: u32;
   /** Whether the VMCS has been launched (SDM Vol. 3C 25.1, Overview). */
   launched: u32;
+  /** How many vCPUs the VM has; the APIC ids of the CPUs where they live follow, two a word. */
+  siblings: u32;
+  /** 1: no other vCPU lives on its CPU. */
+  alone: u32;
+  apicIds01: u64;
+  apicIds23: u64;
+  apicIds45: u64;
+  apicIds67: u64;
+  apicIds89: u64;
+  apicIds1011: u64;
+  apicIds1213: u64;
+  apicIds1415: u64;
+}
+
+/**
+ * What root hands to run_vcpu, which copies the first part to the CPU's block. It is in root's memory: what the stubs
+ * trust is never a monitor's to write.
+ */
+@unmanaged
+export class VcpuContext extends Running {
+  /** Physical address of the monitor's top page table. */
+  cr3: u64;
   /** Tells the vCPU apart from all others. */
   number: u32;
   padding: u32;
+
+  setApicId(n: u32, id: u32): void {
+    store<u32>(changetype<usize>(this) + ((<usize>n) << 2), id, offsetof<Running>("apicIds01"));
+  }
 }
 
 /** What run_vcpu returns. The first three are what a monitor returns to its stub. */

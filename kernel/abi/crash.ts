@@ -3,9 +3,11 @@ import { Gprs } from "./gprs";
 /** What a fault stub records before it switches stacks. Root formats it (kernel/root/report.ts). */
 @unmanaged
 export class CrashRecord extends Gprs {
+  // As IRETQ takes them.
   rip: u64;
   cs: u64;
   rflags: u64;
+  frameRsp: u64;
   ss: u64;
   cr2: u64;
   cr3: u64;

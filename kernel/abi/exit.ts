@@ -29,7 +29,13 @@ export namespace Exit {
   export const Pause: u32 = 19;
   /** The instruction could not be fetched again: the guest tries once more, or takes its fault. */
   export const Refetched: u32 = 20;
-  export const Count: u32 = 21;
+  /** MOV to or from a debug register, where the debugger has them. */
+  export const DebugRegister: u32 = 21;
+  /** The host's timer came for the guest, or another of its vCPUs has something for it. */
+  export const Wanted: u32 = 22;
+  /** The guest ended a level-triggered interrupt, or wrote to its local APIC what its CPU leaves to software. */
+  export const Apic: u32 = 23;
+  export const Count: u32 = 24;
 }
 
 /** What was refused, counted. */

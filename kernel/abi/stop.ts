@@ -24,6 +24,7 @@ export namespace StopReason {
   export const Killed: u32 = 17;
   export const EntryFailed: u32 = 18;
   export const TimeLimit: u32 = 19;
+  export const Debugger: u32 = 20;
 }
 
 /** Why a kernel image was refused. */
@@ -36,4 +37,23 @@ export namespace LoadError {
   export const MemoryTooSmall: u32 = 5;
   export const InitrdTooHigh: u32 = 6;
   export const CommandLineTooLong: u32 = 7;
+  export const UnknownFormat: u32 = 8;
+  export const WrongMachine: u32 = 9;
+  export const NotExecutable: u32 = 10;
+  export const BadHeaders: u32 = 11;
+  /** A 64-bit ELF file without Xen's note, and a 32-bit one with neither that nor a multiboot header. */
+  export const NoPvhEntry: u32 = 12;
+  export const NoEntry32: u32 = 13;
+  /** More parts than a kernel has, or more program headers. */
+  export const TooManyParts: u32 = 14;
+  /** A part has more bytes in the file than in memory. */
+  export const PartTooLarge: u32 = 15;
+  export const OutsideMemory: u32 = 16;
+  export const MeetsTables: u32 = 17;
+  export const MeetsInitrd: u32 = 18;
+  export const PartsOverlap: u32 = 19;
+  export const EntryOutside: u32 = 20;
+  export const MultibootVideo: u32 = 21;
+  export const MultibootDemands: u32 = 22;
+  export const MultibootAddresses: u32 = 23;
 }

@@ -6,6 +6,7 @@
  */
 
 const STATUS_TIMER: u32 = 1;
+const STATUS_POWER_BUTTON: u32 = 1 << 8;
 /** Defined bits: timer, global lock, power button, sleep button, clock. */
 const ENABLE_MASK: u32 = 0x0721;
 const CONTROL_SCI: u32 = 1;
@@ -18,7 +19,7 @@ export const SLEEP_OFF: u32 = 5;
 
 
 @unmanaged
-class Pm {
+export class Pm {
   status: u32;
   enable: u32;
   control: u32;
@@ -38,6 +39,11 @@ export function resetPm(): void {
 export function updatePm(now: u64): void {
   if (now / TIMER_HALF != pm.seen / TIMER_HALF) pm.status |= STATUS_TIMER;
   pm.seen = now;
+}
+
+/** The power button of the fixed hardware (4.8.2.2.1.1) is pressed: the guest decides what that means. */
+export function pressPowerButton(): void {
+  pm.status |= STATUS_POWER_BUTTON;
 }
 
 /** When the status next changes by itself, if that interrupts; ~0 for never. */
@@ -72,4 +78,9 @@ export function writePm(offset: u32, value: u32, now: u64): bool {
     return (control & CONTROL_SLEEP) != 0 && ((control >> 10) & 7) == SLEEP_OFF;
   }
   return false;
+}
+
+/** Where its state is, for the debugger. */
+export function pmState(): usize {
+  return changetype<usize>(pm);
 }

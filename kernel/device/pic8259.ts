@@ -9,7 +9,7 @@
  *   1  rw IMR (OCW1)                            w: ICW2 to ICW4 during initialisation
  */
 @unmanaged
-class Controller {
+export class Controller {
   irr: u32;
   imr: u32;
   isr: u32;
@@ -270,4 +270,9 @@ export function writeEdgeLevel(slave: u32, value: u32): void {
   c.irr = (c.irr & ~changed) | (c.lines & level & changed);
   c.level = level;
   settle();
+}
+
+/** Where its state is, for the debugger. */
+export function picState(): usize {
+  return controllers;
 }

@@ -104,3 +104,8 @@ export function writeSpeaker(value: u32, now: u64): void {
 }
 
 if (offsetof<Counter>() * 3 > 264) ERROR("three counters do not fit their memory");
+
+/** Where its state is, for the debugger. */
+export function pitState(): usize {
+  return counters;
+}

@@ -1,6 +1,6 @@
 /**
  * The real-time clock and CMOS memory of a PC (Motorola MC146818A), with the century where PCs have it. Time is the
- * caller's: a count of the clock's own crystal, 32768 Hz, that never goes down. An update takes no time.
+ * caller's: a count of the clock's own crystal, 32768 Hz, that never goes down. The bytes change at an update's end.
  *
  *   0  w: index (bit 7 masks NMI on the PC)      1  rw the byte at the index
  */
@@ -43,12 +43,12 @@ const D_VALID: u32 = 0x80;
 const PM: u32 = 0x80;
 /** Alarm bytes from here on match anything. */
 const ANY: u32 = 0xc0;
-/** Clocks before an update during which UIP is set: 244 us. */
-const UPDATE: u64 = 8;
+/** Clocks before the end of an update during which UIP is set: 244 us, and 1984 us of the update itself (table 3). */
+const UPDATE: u64 = 73;
 
 
 @unmanaged
-class Rtc {
+export class Rtc {
   /** The divider chain: base + now is the time in clocks since the calendar's start, as long as the clock runs. */
   base: u64;
   /** The last moment up to which interrupts were looked for. */
@@ -280,4 +280,9 @@ export function writeRtc(value: u32, now: u64): void {
     if (timed) start(now);
   }
   setAlarm(now);
+}
+
+/** Where its state is, for the debugger. */
+export function rtcState(): usize {
+  return changetype<usize>(rtc);
 }

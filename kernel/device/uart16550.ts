@@ -51,7 +51,7 @@ const TRIGGERS: u32 = 0x0e080401;
 
 
 @unmanaged
-class Uart {
+export class Uart {
   ier: u32;
   fcr: u32;
   lcr: u32;
@@ -299,4 +299,9 @@ export function writeUart(offset: u32, value: u32): void {
       uart.scratch = value;
       break;
   }
+}
+
+/** Where its state is, for the debugger. */
+export function uartState(): usize {
+  return changetype<usize>(uart);
 }

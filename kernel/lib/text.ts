@@ -72,3 +72,10 @@ export class Text {
     return this.dec(value).str(" bytes");
   }
 }
+
+/** Whether the text of so many bytes at `at` starts with `prefix`, which is ASCII. */
+export function startsWith(at: usize, length: u32, prefix: string): bool {
+  if (<u32>prefix.length > length) return false;
+  for (let i = 0; i < prefix.length; i++) if (load<u8>(at + i) != <u8>prefix.charCodeAt(i)) return false;
+  return true;
+}

@@ -1,25 +1,18 @@
-#pragma once
 #include "time.h"
 #include "types.h"
 
-#define CPU_REGISTER_READ(name, reg)                                                                           \
+#define CPU_REGISTER(name, reg)                                                                                \
   INTRINSIC u64 cpu_read##name(void) {                                                                         \
     u64 value;                                                                                                 \
     __asm__ volatile("mov %%" reg ", %0" : "=r"(value));                                                       \
     return value;                                                                                              \
-  }
-#define CPU_REGISTER_WRITE(name, reg)                                                                          \
-  INTRINSIC void raw_write##name(u64 value) { __asm__ volatile("mov %0, %%" reg : : "r"(value) : "memory"); }
-CPU_REGISTER_READ(Cr0, "cr0")
-CPU_REGISTER_READ(Cr4, "cr4")
-CPU_REGISTER_WRITE(Cr0, "cr0")
-CPU_REGISTER_WRITE(Cr3, "cr3")
-CPU_REGISTER_WRITE(Cr4, "cr4")
+  }                                                                                                            \
+  INTRINSIC void cpu_write##name(u64 value) { __asm__ volatile("mov %0, %%" reg : : "r"(value) : "memory"); }
+CPU_REGISTER(Cr0, "cr0")
+CPU_REGISTER(Cr4, "cr4")
 
-INTRINSIC void cpu_writeCr0(u64 value) { raw_writeCr0(value); }
-INTRINSIC void cpu_writeCr4(u64 value) { raw_writeCr4(value); }
 INTRINSIC void cpu_writeCr3(u64 value) {
-  raw_writeCr3(value);
+  __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
   PERCPU(u64, PERCPU_ROOT_CR3) = value;
 }
 
@@ -34,6 +27,8 @@ INTRINSIC u64 cpu_takePending(u32 group) {
   return value;
 }
 INTRINSIC void cpu_clearAttention(void) { PERCPU(u32, PERCPU_ATTENTION) = 0; }
+INTRINSIC void cpu_stop(void) { __asm__ volatile("int3" : : : "memory"); }
+INTRINSIC u32 cpu_number(void) { return PERCPU(u32, PERCPU_NUMBER); }
 INTRINSIC u32 cpu_nmis(void) { return PERCPU(u32, PERCPU_NMIS); }
 INTRINSIC void cpu_halt(void) {
   for (;;) __asm__ volatile("cli; hlt");

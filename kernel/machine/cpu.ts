@@ -15,6 +15,10 @@ export declare function waitForInterrupt(): void;
 export declare function takePending(group: u32): u64;
 /** Clears the flag that brings the exit stub to root. */
 export declare function clearAttention(): void;
+/** Enters the debugger, which there is. */
+export declare function stop(): void;
+/** Which CPU this is: 0 is the boot CPU. */
+export declare function number(): u32;
 /** Number of NMIs taken so far. */
 export declare function nmis(): u32;
 /** Stops this CPU for good. */

@@ -1,4 +1,3 @@
-#pragma once
 #include "types.h"
 
 INTRINSIC void cpuid_query(u32 leaf, u32 subleaf, u32 out) {

@@ -1,5 +1,4 @@
 /* asc's abort: a failed assertion. Its arguments go to the crash record, the rest is an ordinary trap. */
-#pragma once
 #include "types.h"
 
 #define TRAP_ABORT 100

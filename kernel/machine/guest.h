@@ -1,4 +1,3 @@
-#pragma once
 #include "types.h"
 
 /* Called and not inlined: these are off the quick exits, and many. */
@@ -7,9 +6,9 @@
 #define GUEST(type, gpa) ((volatile type *)(GUEST_WINDOW + (gpa)))
 
 INTRINSIC int guest_contains(u64 gpa, u64 length) {
-  u64 low = PERCPU(u64, PERCPU_RAM_LOW);
+  u64 low = PERCPU(u64, RUNNING_RAM_LOW);
   if (gpa < low) return length <= low - gpa;
-  u64 high = PERCPU(u64, PERCPU_RAM_HIGH);
+  u64 high = PERCPU(u64, RUNNING_RAM_HIGH);
   return gpa >= 1ul << 32 && gpa < high && length <= high - gpa;
 }
 

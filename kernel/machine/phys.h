@@ -1,4 +1,3 @@
-#pragma once
 #include "types.h"
 
 #define PHYSICAL(type, hpa) (*(volatile type *)(PHYSICAL_WINDOW + (hpa)))

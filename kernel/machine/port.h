@@ -1,4 +1,3 @@
-#pragma once
 #include "types.h"
 
 #define PORT_ACCESS(bits, suffix)                                                                              \
@@ -11,4 +10,5 @@
     __asm__ volatile("out" suffix " %0, %1" : : "a"((u##bits)value), "Nd"((u16)port));                          \
   }
 PORT_ACCESS(8, "b")
+PORT_ACCESS(16, "w")
 PORT_ACCESS(32, "l")

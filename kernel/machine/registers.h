@@ -1,4 +1,3 @@
-#pragma once
 #include "types.h"
 
 INTRINSIC u64 registers_dr6(void) {

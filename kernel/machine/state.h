@@ -1,4 +1,3 @@
-#pragma once
 #include "fpu.h"
 
 INTRINSIC void state_saveExtended(u64 hpa, int xsave) {

@@ -1,4 +1,3 @@
-#pragma once
 #include "types.h"
 
 extern u32 svm_run_vcpu(void *context);

@@ -30,6 +30,7 @@ static inline __attribute__((unused)) void time_arm(u64 at) {
 }
 
 INTRINSIC void time_deadline(u64 at) {
-  u64 end = PERCPU(u64, PERCPU_SLICE_END);
+  u64 end = PERCPU(u64, RUNNING_SLICE_END);
+  __asm__ volatile("andl %0, %%gs:%c1" : : "i"(~ATTENTION_TIMER), "i"(PERCPU_ATTENTION) : "memory");
   time_arm(at < end ? at : end);
 }

@@ -1,10 +1,9 @@
-#pragma once
 #include "types.h"
 
 /* Where the VMCB is does not change while a monitor runs: the compiler may keep it. */
 INTRINSIC u64 vmcb_place(void) {
   u64 place;
-  __asm__("mov %%gs:%c1, %0" : "=r"(place) : "i"(PERCPU_CONTROL));
+  __asm__("mov %%gs:%c1, %0" : "=r"(place) : "i"(RUNNING_CONTROL));
   return place;
 }
 #define VMCB(type, offset) (*(volatile type *)(vmcb_place() + (offset)))

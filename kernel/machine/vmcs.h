@@ -1,9 +1,10 @@
-#pragma once
 #include "vmread.h"
 
 #define PROCESSOR_CONTROLS 0x4002
 #define INTERRUPT_WINDOW (1u << 2)
 #define NMI_WINDOW (1u << 22)
+#define ENTRY_CONTROLS 0x4012
+#define IA32E_GUEST (1u << 9)
 
 /* Field encodings: SDM Vol. 3D Appendix B, Field Encoding in VMCS. Bits 11:10 are the type: 1 is read-only data and
  * 2 is guest state. */
@@ -14,7 +15,7 @@ INTRINSIC int vmcs_readable(u32 field) {
 
 /* The bits of a field that a monitor may set; 0 for a field that it may not write at all. */
 INTRINSIC u64 vmcs_writable(u32 field) {
-  if (field >= 0x0800 && field <= 0x080e) return 0xffff; /* selectors */
+  if (field >= 0x0800 && field <= 0x0810) return 0xffff; /* selectors, virtual interrupts requested and in service */
   if (field >= 0x4800 && field <= 0x4822) return 0xffffffff; /* limits and access rights */
   if (field == 0x4824) return 0x1f; /* interruptibility */
   if (field == 0x4826) return 1; /* activity: active or HLT */
@@ -24,8 +25,10 @@ INTRINSIC u64 vmcs_writable(u32 field) {
   if (field >= 0x280a && field <= 0x2810) return ~0ul; /* PDPTEs */
   if (field == 0x4016) return 0x80000fff; /* event injection */
   if (field == 0x4018) return 0xffff; /* its error code */
+  if (field == 0x401c) return 15; /* TPR threshold */
   if (field == 0x401a) return 15; /* its instruction length */
   if (field == 0x2010) return ~0ul; /* TSC offset */
+  if (field >= 0x201c && field <= 0x2022) return ~0ul; /* vectors whose EOI exits */
   if (field == 0x6004 || field == 0x6006) return ~0ul; /* CR0 and CR4 read shadows */
   return 0;
 }
@@ -53,13 +56,14 @@ INTRINSIC void vmcs_vmwrite(u32 field, u64 value) {
   raw_vmwrite(field, value);
 }
 
-INTRINSIC void vmcs_window(u32 bit, int on) {
-  u64 controls = raw_vmread(PROCESSOR_CONTROLS);
-  raw_vmwrite(PROCESSOR_CONTROLS, on ? controls | bit : controls & ~(u64)bit);
+INTRINSIC void vmcs_control(u32 field, u32 bit, int on) {
+  u64 controls = raw_vmread(field);
+  raw_vmwrite(field, on ? controls | bit : controls & ~(u64)bit);
 }
 
-INTRINSIC void vmcs_interruptWindow(int on) { vmcs_window(INTERRUPT_WINDOW, on); }
-INTRINSIC void vmcs_nmiWindow(int on) { vmcs_window(NMI_WINDOW, on); }
+INTRINSIC void vmcs_interruptWindow(int on) { vmcs_control(PROCESSOR_CONTROLS, INTERRUPT_WINDOW, on); }
+INTRINSIC void vmcs_nmiWindow(int on) { vmcs_control(PROCESSOR_CONTROLS, NMI_WINDOW, on); }
+INTRINSIC void vmcs_longMode(int on) { vmcs_control(ENTRY_CONTROLS, IA32E_GUEST, on); }
 
 /* INVVPID, single-context. Without VPID (0) every entry flushes. */
 INTRINSIC void vmcs_flush(void) {

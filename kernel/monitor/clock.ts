@@ -6,6 +6,7 @@ import { mulDiv, mulDivUp } from "../lib/scale";
 const PIT_HZ: u64 = 1193182;
 const PM_HZ: u64 = 3579545;
 const RTC_HZ: u64 = 32768;
+const HPET_HZ: u64 = 100000000;
 const NEVER: u64 = ~(<u64>0);
 
 const info = changetype<VmInfo>(VM_INFO);
@@ -25,6 +26,10 @@ export function rtcCount(t: u64): u64 {
   return count(t, RTC_HZ);
 }
 
+export function hpetCount(t: u64): u64 {
+  return count(t, HPET_HZ);
+}
+
 /** The first TSC value at which `value` has been counted; ~0 for never. */
 function at(value: u64, hz: u64): u64 {
   return value == NEVER ? NEVER : info.tscBase + mulDivUp(value, info.tscHz, hz);
@@ -38,6 +43,10 @@ export function pmAt(value: u64): u64 {
 }
 export function rtcAt(value: u64): u64 {
   return at(value, RTC_HZ);
+}
+
+export function hpetAt(value: u64): u64 {
+  return at(value, HPET_HZ);
 }
 
 /** About a millisecond after `t`. */

@@ -1,8 +1,10 @@
-/** One exit, one handler, whatever the vendor: but for I/O, MSRs and control registers, which the vendor's own code has before. */
+/** One exit, one handler, whatever the vendor: but for I/O, and for MSRs and control registers (run.ts). */
 import { Exit } from "../abi/exit";
 import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
 import { onCpuid } from "../vcpu/cpuid";
+import { onDebugException, onDebugMemory } from "../vcpu/debug";
+import { onDebugRegister } from "../vcpu/dr";
 import { nmiDue } from "../vcpu/event";
 import {
   onCacheControl,
@@ -16,8 +18,10 @@ import {
   onUnexpected,
 } from "../vcpu/instruction";
 import { onMemory } from "../vcpu/emulate";
-import { Attention, Next, Vcpu } from "../vcpu/vcpu";
+import { Halted, Next, Vcpu } from "../vcpu/vcpu";
 import { Rflags } from "../x86/cr";
+import { isDue, updateOutput } from "./deliver";
+import { info } from "./layout";
 import { nextEvent } from "./wiring";
 
 export function dispatch(v: Vcpu, kind: u32): u32 {
@@ -31,7 +35,9 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
     case Exit.Refetched:
       return Next.Resume;
     case Exit.Exception:
-      return onException(v);
+      return v.debug ? onDebugException(v) : onException(v);
+    case Exit.DebugRegister:
+      return onDebugRegister(v);
     case Exit.SetXcr:
       return onSetXcr(v);
     case Exit.CacheControl:
@@ -41,7 +47,7 @@ export function dispatch(v: Vcpu, kind: u32): u32 {
     case Exit.Undefined:
       return onUndefined(v);
     case Exit.Memory:
-      return onMemory(v);
+      return v.debug ? onDebugMemory(v) : onMemory(v);
     case Exit.TripleFault:
       return onTripleFault(v);
     case Exit.TaskSwitch:
@@ -73,16 +79,30 @@ function onPause(v: Vcpu): u32 {
 /** HLT: root takes the CPU until something is due. A debug exception, which a single step is, ends it (SDM Vol. 2A). */
 function onHalt(v: Vcpu): u32 {
   v.skip();
+  updateOutput(v);
   if (v.rflags & Rflags.TF || nmiDue(v)) return Next.Resume;
-  if (!(v.rflags & Rflags.IF)) return v.stop(StopReason.HaltedForever, v.rip);
-  if (v.attention & Attention.Interrupt) return Next.Resume;
+  // Another vCPU may send it an NMI, or start it anew.
+  if (!(v.rflags & Rflags.IF) && info.vcpus == 1) return v.stop(StopReason.HaltedForever, v.rip);
+  if (v.rflags & Rflags.IF && isDue(v)) return Next.Resume;
   return halt(v);
 }
 
-/** Waits for an interrupt, or goes on waiting. */
+/** Waits for an interrupt. */
 export function halt(v: Vcpu): u32 {
-  v.halted = 1;
-  v.wake = nextEvent();
+  v.halted = Halted.Hlt;
+  return wait(v);
+}
+
+/** Waits, or goes on waiting. */
+export function wait(v: Vcpu): u32 {
   v.request = Request.Halt;
+  v.wake = nextEvent(v);
+  return Next.Yield;
+}
+
+/** Waits for nothing but another vCPU. */
+export function sleep(v: Vcpu): u32 {
+  v.request = Request.Halt;
+  v.wake = ~(<u64>0);
   return Next.Yield;
 }

@@ -1,244 +1,130 @@
 /**
- * Booting a Linux kernel by its 64-bit protocol (Linux Documentation/arch/x86/boot.rst). Root has put the file and the
- * initrd into guest RAM as they are; everything in them is the guest's word and is checked. The kernel is moved in
- * pieces, so that a large one does not look like a monitor that hangs.
+ * Starting a guest: its kernel's format is told by the file's content, in QEMU's order. Root has put the file and the
+ * initrd into guest RAM as they are and has looked at neither.
  */
-import { VM_INFO } from "../abi/address";
+import { LAPIC_AREA } from "../abi/address";
 import { Request } from "../abi/run";
 import { LoadError, StopReason } from "../abi/stop";
-import { COMMAND_LINE_OFFSET, VmFeature, VmInfo } from "../abi/vminfo";
-import { alignUp } from "../lib/bits";
-import * as guest from "../machine/guest";
+import { VmFeature } from "../abi/vminfo";
 import { buildCpuid } from "../vcpu/cpuid";
-import { guestClock } from "../vcpu/msr";
+import { startTsc } from "../vcpu/clock";
 import { Seg, UNUSABLE } from "../vcpu/system";
-import { Next, Vcpu } from "../vcpu/vcpu";
-import { Cr0, Cr4, Efer } from "../x86/cr";
-import { writeAcpiTables } from "./acpi";
+import { lapic, setVcpus } from "../device/apicbus";
+import { resetLapic } from "../device/lapic";
+import { Halted, Next, Vcpu, vcpuAt } from "../vcpu/vcpu";
+import { settleApic, startTimes } from "./apic";
+import { BZIMAGE_MIN, isBzImage, prepareBzImage, startBzImage } from "./bzimage";
+import { isElf } from "./elf";
+import { DATA_SELECTOR, GDT, GDT_LIMIT, info, vcpuCount } from "./layout";
+import { findMultiboot, isMultiboot, prepareMultiboot, startMultiboot } from "./multiboot";
+import { clearParts, placePiece } from "./parts";
 import { resetPlatform } from "./platform";
+import { preparePvh, startPvh } from "./pvh";
 
-/** Where things go in guest RAM below 1 MiB. */
-const GDT: u64 = 0x1000;
-const ZERO_PAGE: u64 = 0x7000;
-const PAGE_TABLES: u64 = 0x8000; // PML4, PDPT, four PDs
-const COMMAND_LINE: u64 = 0x20000;
-const LOW_END: u64 = 0x9fc00;
-const ACPI_TABLES: u64 = 0xe0000;
-const ACPI_NVS_AREA: u64 = 0xff000;
-const GIB4: u64 = 0x100000000;
-const MIB: u64 = 0x100000;
-
-/** The setup header (boot.rst, "The Real-Mode Kernel Header"): offsets in the file and in the zero page. */
-namespace Header {
-  export const SETUP_SECTS: u64 = 0x1f1;
-  export const SYSSIZE: u64 = 0x1f4;
-  export const VID_MODE: u64 = 0x1fa;
-  export const BOOT_FLAG: u64 = 0x1fe;
-  export const JUMP: u64 = 0x200;
-  export const MAGIC: u64 = 0x202;
-  export const VERSION: u64 = 0x206;
-  export const TYPE_OF_LOADER: u64 = 0x210;
-  export const LOADFLAGS: u64 = 0x211;
-  export const RAMDISK_IMAGE: u64 = 0x218;
-  export const RAMDISK_SIZE: u64 = 0x21c;
-  export const HEAP_END: u64 = 0x224;
-  export const CMD_LINE_PTR: u64 = 0x228;
-  export const INITRD_ADDR_MAX: u64 = 0x22c;
-  export const KERNEL_ALIGNMENT: u64 = 0x230;
-  export const RELOCATABLE: u64 = 0x234;
-  export const XLOADFLAGS: u64 = 0x236;
-  export const CMDLINE_SIZE: u64 = 0x238;
-  export const PREF_ADDRESS: u64 = 0x258;
-  export const INIT_SIZE: u64 = 0x260;
-  export const START: u64 = 0x1f1;
-  export const FILE_MIN: u64 = 0x268;
+namespace Format {
+  export const Unknown: u32 = 0;
+  export const BzImage: u32 = 1;
+  export const Multiboot: u32 = 2;
+  export const Elf: u32 = 3;
 }
 
-/** The zero page's other fields (Documentation/arch/x86/zero-page.rst). */
-namespace Zero {
-  export const ACPI_RSDP: u64 = 0x70;
-  export const E820_ENTRIES: u64 = 0x1e8;
-  export const E820: u64 = 0x2d0;
+namespace Phase {
+  export const New: u32 = 0;
+  /** The kernel is being put where it runs. */
+  export const Placing: u32 = 1;
+  export const Done: u32 = 2;
 }
-
-const MAGIC: u32 = 0x53726448; // "HdrS"
-const VERSION_MIN: u32 = 0x20c;
-const XLF_KERNEL_64: u32 = 1;
-const XLF_CAN_BE_LOADED_ABOVE_4G: u32 = 2;
-const ALIGNMENT_MAX: u64 = 1 << 30;
-const UNDEFINED_LOADER: u32 = 0xff;
-const VID_NORMAL: u32 = 0xffff;
-const ENTRY_64: u64 = 0x200;
-const PIECE: u64 = 0x80000;
-
-const RAM: u32 = 1;
-const ACPI_RECLAIMABLE: u32 = 3;
-const ACPI_NVS: u32 = 4;
 
 
 @unmanaged
 class Load {
-  /** 0: nothing is done, 1: the kernel is being moved, 2: done. */
   phase: u32;
-  entries: u32;
-  to: u64;
-  from: u64;
-  left: u64;
-  entry: u64;
+  format: u32;
 }
 
-const state = changetype<Load>(memory.data(40, 8));
-const info = changetype<VmInfo>(VM_INFO);
+const state = changetype<Load>(memory.data(8));
 
 export function isLoaded(): bool {
-  return state.phase == 2;
+  return state.phase == Phase.Done;
 }
 
 /** Does the next piece of the work. Resume: the vCPU's registers are ready; Yield: call again; Stop: it cannot boot. */
 export function load(v: Vcpu): u32 {
-  if (state.phase == 0) {
+  if (state.phase == Phase.New) {
     const error = prepare();
     if (error != LoadError.None) return v.stop(StopReason.LoadFailed, error);
-    state.phase = 1;
+    state.phase = Phase.Placing;
   }
-  if (state.left > 0) {
-    moveKernel();
+  if (placePiece()) {
     v.request = Request.Continue;
     return Next.Yield;
   }
   start(v);
-  state.phase = 2;
+  state.phase = Phase.Done;
   return Next.Resume;
 }
 
-/** Moves up or down without overwriting what is still to be moved: guest.move copies as if through a buffer. */
-function moveKernel(): void {
-  const piece = min(state.left, PIECE);
-  // Upwards from the end, downwards from the start.
-  const offset = state.to > state.from ? state.left - piece : 0;
-  guest.move(state.to + offset, state.from + offset, piece);
-  if (offset == 0) {
-    state.to += piece;
-    state.from += piece;
-  }
-  state.left -= piece;
+function formatOfFile(): u32 {
+  if (isBzImage()) return Format.BzImage;
+  if (findMultiboot() && isMultiboot()) return Format.Multiboot;
+  return isElf() ? Format.Elf : Format.Unknown;
 }
 
 /** Checks the file and builds everything around the kernel. */
 function prepare(): u32 {
-  const file = info.kernelAddress;
-  const size = info.kernelSize;
-  if (size < Header.FILE_MIN) return LoadError.Truncated;
-  if (guest.load16(file + Header.BOOT_FLAG) != 0xaa55 || guest.load32(file + Header.MAGIC) != MAGIC) {
-    return LoadError.NotBzImage;
+  clearParts();
+  state.format = formatOfFile();
+  switch (state.format) {
+    case Format.BzImage:
+      return prepareBzImage();
+    case Format.Multiboot:
+      return prepareMultiboot();
+    case Format.Elf:
+      return preparePvh();
+    default:
+      return info.kernelSize < BZIMAGE_MIN ? LoadError.Truncated : LoadError.UnknownFormat;
   }
-  if (guest.load16(file + Header.VERSION) < VERSION_MIN) return LoadError.TooOld;
-  const flags = guest.load16(file + Header.XLOADFLAGS);
-  if (!(flags & XLF_KERNEL_64)) return LoadError.No64BitEntry;
-  const sectors = guest.load8(file + Header.SETUP_SECTS);
-  const setup = (<u64>(sectors == 0 ? 4 : sectors) + 1) * 512;
-  const system = <u64>guest.load32(file + Header.SYSSIZE) * 16;
-  // SYSSIZE counts whole paragraphs, of which the file may lack the end.
-  if (setup + ENTRY_64 >= size || setup + system > size + 15) return LoadError.Truncated;
-  const kernelSize = size - setup;
-  const alignment = <u64>guest.load32(file + Header.KERNEL_ALIGNMENT);
-  const relocatable = guest.load8(file + Header.RELOCATABLE) != 0;
-  if (relocatable && (popcnt(alignment) != 1 || alignment > ALIGNMENT_MAX)) return LoadError.NotBzImage;
-
-  const needed = max<u64>(guest.load32(file + Header.INIT_SIZE), kernelSize);
-  const at = placeKernel(guest.load64(file + Header.PREF_ADDRESS), needed, relocatable ? alignment : 0);
-  if (at == 0) return LoadError.MemoryTooSmall;
-  // A kernel that can be above 4 GiB takes its initrd from anywhere.
-  const limit: u64 = flags & XLF_CAN_BE_LOADED_ABOVE_4G ? GIB4 : guest.load32(file + Header.INITRD_ADDR_MAX);
-  if (info.initrdSize > 0 && info.initrdAddress + info.initrdSize - 1 > limit) return LoadError.InitrdTooHigh;
-  if (info.commandLineLength > guest.load32(file + Header.CMDLINE_SIZE)) return LoadError.CommandLineTooLong;
-  state.to = at;
-  state.from = file + setup;
-  state.left = kernelSize;
-  state.entry = at + ENTRY_64;
-  writeZeroPage(file);
-  writeTables();
-  return LoadError.None;
 }
 
-/**
- * `preferred`, or for a relocatable kernel that prefers nothing the first aligned address above 1 MiB; 0 when the memory
- * that it runs in meets the initrd or RAM's end. Elsewhere is no way out: loaded below its preferred address a kernel moves
- * itself there (boot.rst, init_size), and above is less room. `alignment`: 0 for a kernel that is not relocatable.
- */
-function placeKernel(preferred: u64, needed: u64, alignment: u64): u64 {
-  const end = info.initrdSize > 0 ? info.initrdAddress : info.ramLow;
-  const at = preferred < MIB && alignment ? alignUp(MIB, alignment) : preferred;
-  const runtime = alignment ? alignUp(at, alignment) : at;
-  return at >= MIB && at <= runtime && runtime < end && needed <= end - runtime ? at : 0;
+/** The vCPUs beside the first wait for a SIPI, as firmware leaves them. */
+function resetVcpus(v: Vcpu, vcpus: u32): void {
+  assert(<u32>__heap_base <= LAPIC_AREA, "the module's data run into the local APICs' pages");
+  setVcpus(vcpus);
+  for (let n: u32 = 0; n < vcpus; n++) {
+    resetLapic(lapic(n), n);
+    startTimes(vcpuAt(n));
+    if (n) vcpuAt(n).halted = Halted.WaitForSipi;
+  }
+  settleApic(v);
 }
 
-function writeZeroPage(file: u64): void {
-  guest.fill(ZERO_PAGE, 0, 4096);
-  // The header ends where the byte at 201h says: the short jump over it.
-  const length = min<u64>(
-    <u64>guest.load8(file + Header.JUMP + 1) + Header.MAGIC - Header.START,
-    0x290 - Header.START,
-  );
-  guest.move(ZERO_PAGE + Header.START, file + Header.START, length);
-  guest.store16(ZERO_PAGE + Header.VID_MODE, VID_NORMAL);
-  guest.store8(ZERO_PAGE + Header.TYPE_OF_LOADER, UNDEFINED_LOADER);
-  guest.store8(ZERO_PAGE + Header.LOADFLAGS, guest.load8(ZERO_PAGE + Header.LOADFLAGS) | 1);
-  guest.store32(ZERO_PAGE + Header.CMD_LINE_PTR, <u32>COMMAND_LINE);
-  guest.store32(ZERO_PAGE + Header.RAMDISK_IMAGE, info.initrdSize > 0 ? <u32>info.initrdAddress : 0);
-  guest.store32(ZERO_PAGE + Header.RAMDISK_SIZE, <u32>info.initrdSize);
-  guest.write(COMMAND_LINE, VM_INFO + COMMAND_LINE_OFFSET, info.commandLineLength);
-  guest.store8(COMMAND_LINE + info.commandLineLength, 0);
-  state.entries = 0;
-  addMemory(0, LOW_END, RAM);
-  addMemory(ACPI_TABLES, ACPI_NVS_AREA, ACPI_RECLAIMABLE);
-  addMemory(ACPI_NVS_AREA, MIB, ACPI_NVS);
-  addMemory(MIB, info.ramLow, RAM);
-  if (info.ramHigh > GIB4) addMemory(GIB4, info.ramHigh, RAM);
-  guest.store8(ZERO_PAGE + Zero.E820_ENTRIES, state.entries);
-  guest.store64(ZERO_PAGE + Zero.ACPI_RSDP, writeAcpiTables(ACPI_TABLES, ACPI_NVS_AREA));
-}
-
-function addMemory(base: u64, end: u64, kind: u32): void {
-  const entry = ZERO_PAGE + Zero.E820 + state.entries * 20;
-  guest.store64(entry, base);
-  guest.store64(entry + 8, end - base);
-  guest.store32(entry + 16, kind);
-  state.entries++;
-}
-
-/** A GDT with the protocol's selectors, and an identity mapping of the first 4 GiB by 2 MiB pages. */
-function writeTables(): void {
-  guest.fill(GDT, 0, 64);
-  guest.store64(GDT + 0x10, 0x00af9b000000ffff);
-  guest.store64(GDT + 0x18, 0x00cf93000000ffff);
-  guest.fill(PAGE_TABLES, 0, 6 * 4096);
-  guest.store64(PAGE_TABLES, (PAGE_TABLES + 0x1000) | 3);
-  for (let i: u64 = 0; i < 4; i++)
-    guest.store64(PAGE_TABLES + 0x1000 + i * 8, (PAGE_TABLES + 0x2000 + i * 0x1000) | 3);
-  for (let i: u64 = 0; i < 2048; i++) guest.store64(PAGE_TABLES + 0x2000 + i * 8, (i << 21) | 0x83);
-}
-
-/** Registers at the 64-bit entry point (boot.rst, "64-bit Boot Protocol"). */
-function start(v: Vcpu): void {
+/** Registers at the entry point: those of every format, then the format's own. */
+export function setRegisters(v: Vcpu): void {
   const s = v.system;
-  s.cr0 = Cr0.PG | Cr0.WP | Cr0.NE | Cr0.ET | Cr0.MP | Cr0.PE;
-  s.cr3 = PAGE_TABLES;
-  s.cr4 = Cr4.PAE;
-  s.efer = Efer.LME | Efer.LMA;
   s.gdtrBase = GDT;
-  s.gdtrLimit = 0x1f;
+  s.gdtrLimit = GDT_LIMIT;
   s.idtrBase = 0;
   s.idtrLimit = 0;
-  for (let n: u32 = 0; n < Seg.Count; n++) s.segment(n).set(0x18, 0, 0xffffffff, 0xc093);
-  s.segment(Seg.CS).set(0x10, 0, 0xffffffff, 0xa09b);
+  for (let n: u32 = 0; n < Seg.Count; n++) s.segment(n).set(DATA_SELECTOR, 0, 0xffffffff, 0xc093);
   s.segment(Seg.LDTR).set(0, 0, 0, UNUSABLE);
   s.segment(Seg.TR).set(0, 0, 0x67, 0x8b);
-  v.rip = state.entry;
-  v.rsp = ZERO_PAGE;
-  v.rsi = ZERO_PAGE;
   v.rflags = 2;
-  guestClock.offset = 0 - info.tscBase;
-  buildCpuid(info.tscHz, (info.features & VmFeature.Rdtscp) != 0, (info.features & VmFeature.Invpcid) != 0);
+  if (state.format == Format.BzImage) startBzImage(v);
+  else if (state.format == Format.Multiboot) startMultiboot(v);
+  else startPvh(v);
+}
+
+/** What is done once, before any guest code runs. */
+function start(v: Vcpu): void {
+  setRegisters(v);
+  const vcpus = vcpuCount();
+  for (let n: u32 = 0; n < vcpus; n++) startTsc(vcpuAt(n));
+  buildCpuid(
+    vcpus,
+    info.guestTscHz,
+    (info.features & VmFeature.Rdtscp) != 0,
+    (info.features & VmFeature.Invpcid) != 0,
+  );
+  resetVcpus(v, vcpus);
   resetPlatform(info.bootTime, info.ramLow, info.ramHigh);
 }

@@ -2,13 +2,26 @@
  * The PC's ports: which is whose. (docs/platform.md lists them.) A port that nobody claims reads all ones and takes no
  * writes.
  */
+import { LAPIC_AREA } from "../abi/address";
+import { DEVICE_TABLE, DeviceTable } from "../abi/devices";
 import { Refusal } from "../abi/exit";
 import { Request } from "../abi/run";
 import { StopReason } from "../abi/stop";
-import { readPm, resetPm, writePm } from "../device/acpipm";
-import { readPciAddress, readPciData, writePciAddress } from "../device/pciconfig";
+import { pmState, readPm, resetPm, writePm } from "../device/acpipm";
+import { hpetState, resetHpet } from "../device/hpet";
+import { ioapicState, resetIoApic } from "../device/ioapic";
+import { addChipset } from "../device/pcichipset";
+import {
+  pciState,
+  readPciAddress,
+  readPciData,
+  resetPci,
+  writePciAddress,
+  writePciData,
+} from "../device/pciconfig";
 import {
   isPolled,
+  picState,
   pollPic,
   readEdgeLevel,
   readPic,
@@ -16,13 +29,14 @@ import {
   writeEdgeLevel,
   writePic,
 } from "../device/pic8259";
-import { readPit, readSpeaker, resetPit, writeSpeaker } from "../device/pit8254";
-import { readRtc, resetRtc, selectRtc, setCmos, writeRtc } from "../device/rtc146818";
-import { Signal, readUart, resetUart, signals, takeSignals, writeUart } from "../device/uart16550";
+import { pitState, readPit, readSpeaker, resetPit, writeSpeaker } from "../device/pit8254";
+import { readRtc, resetRtc, rtcState, selectRtc, setCmos, writeRtc } from "../device/rtc146818";
+import { Signal, readUart, resetUart, signals, takeSignals, uartState, writeUart } from "../device/uart16550";
 import { tsc } from "../machine/time";
 import { Next, Vcpu } from "../vcpu/vcpu";
 import { pitCount, pmCount, rtcCount } from "./clock";
-import { updateOutput } from "./deliver";
+import { updatePic } from "./deliver";
+import { ECAM_BASE } from "./mmio";
 import { SCI_IRQ, arm, programTimer, wireClock, wirePm, wireUart } from "./wiring";
 export { nextEvent, poll } from "./wiring";
 
@@ -72,10 +86,14 @@ function setCmosWord(n: u32, value: u32): void {
 /** `bootTime`: seconds since 1970 at the VM's start; the sizes of memory go to CMOS, where old loaders look. */
 export function resetPlatform(bootTime: u64, ramLow: u64, ramHigh: u64): void {
   resetPic(SCI_IRQ);
+  resetIoApic();
   resetPit();
   resetUart();
   resetPm();
+  resetHpet();
   resetRtc(bootTime);
+  resetPci();
+  addChipset(ECAM_BASE, PM_BASE);
   const kib = <u32>(ramLow >> 10);
   const high = <u32>((ramHigh - 0x100000000) >> 16);
   setCmosWord(0x15, 640);
@@ -84,6 +102,21 @@ export function resetPlatform(bootTime: u64, ramLow: u64, ramHigh: u64): void {
   if (kib > 16384) setCmosWord(0x34, min((kib - 16384) >> 6, 0xffff));
   setCmosWord(0x5b, high);
   setCmos(0x5d, high >> 16);
+  showDevices();
+}
+
+/** Tells the debugger where the devices are. */
+function showDevices(): void {
+  const table = changetype<DeviceTable>(DEVICE_TABLE);
+  table.uart = <u32>uartState();
+  table.pic = <u32>picState();
+  table.pit = <u32>pitState();
+  table.rtc = <u32>rtcState();
+  table.pm = <u32>pmState();
+  table.pci = <u32>pciState();
+  table.lapic = LAPIC_AREA;
+  table.ioapic = <u32>ioapicState();
+  table.hpet = <u32>hpetState();
 }
 
 function stop(v: Vcpu, reason: u32): void {
@@ -119,7 +152,7 @@ function writeUartPort(v: Vcpu, offset: u32, value: u32): void {
 /** @noinline */
 function pollPicPort(v: Vcpu, slave: u32): u32 {
   const value = pollPic(slave);
-  updateOutput(v);
+  updatePic(v);
   return value;
 }
 
@@ -130,7 +163,7 @@ function readPicPort(v: Vcpu, slave: u32, offset: u32): u32 {
 /** @noinline */
 function writePicPort(v: Vcpu, slave: u32, offset: u32, value: u32): void {
   writePic(slave, offset, value);
-  updateOutput(v);
+  updatePic(v);
 }
 
 /** @noinline */
@@ -152,7 +185,7 @@ function writeSpeakerPort(value: u32): void {
 function readRtcPort(v: Vcpu): u32 {
   const value = readRtc(rtcCount(tsc()));
   wireClock(v);
-  arm();
+  arm(v);
   return value;
 }
 
@@ -160,7 +193,7 @@ function readRtcPort(v: Vcpu): u32 {
 function writeRtcPort(v: Vcpu, value: u32): void {
   writeRtc(value, rtcCount(tsc()));
   wireClock(v);
-  arm();
+  arm(v);
 }
 
 /** @noinline */
@@ -174,7 +207,7 @@ function readPmPort(v: Vcpu, offset: u32): u32 {
 function writePmPort(v: Vcpu, offset: u32, value: u32): void {
   if (writePm(offset, value, pmCount(tsc()))) stop(v, StopReason.PoweredOff);
   wirePm(v);
-  arm();
+  arm(v);
 }
 
 function writeReset(v: Vcpu, value: u32): void {
@@ -210,7 +243,7 @@ export function readByte(v: Vcpu, port: u32): u32 {
       return platform.resetControl;
     default:
       if (port - Port.PM < PM_PORTS) return readPmPort(v, port - Port.PM);
-      if (port - Port.PCI_DATA < PCI_DATA_PORTS) return readPciData();
+      if (port - Port.PCI_DATA < PCI_DATA_PORTS) return readPciData(port - Port.PCI_DATA);
       v.refuse(Refusal.UnclaimedPort);
       return 0xff;
   }
@@ -232,7 +265,7 @@ export function writeByte(v: Vcpu, port: u32, value: u32): void {
     case Port.EDGE_LEVEL:
     case Port.EDGE_LEVEL + 1:
       writeEdgeLevel(port & 1, value);
-      updateOutput(v);
+      updatePic(v);
       break;
     case Port.PIT:
     case Port.PIT + 1:
@@ -261,7 +294,8 @@ export function writeByte(v: Vcpu, port: u32, value: u32): void {
       break;
     default:
       if (port - Port.PM < PM_PORTS) writePmPort(v, port - Port.PM, value);
-      else if (port - Port.PCI_DATA >= PCI_DATA_PORTS) v.refuse(Refusal.UnclaimedPort);
+      else if (port - Port.PCI_DATA < PCI_DATA_PORTS) writePciData(port - Port.PCI_DATA, value);
+      else v.refuse(Refusal.UnclaimedPort);
   }
 }
 

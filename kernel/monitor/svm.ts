@@ -1,20 +1,31 @@
 /** The monitor on AMD-V: what root and the exit stub call. */
 import { Exit } from "../abi/exit";
+import { Lapic } from "../device/lapicregister";
 import { answerPlain, isPlain } from "../vcpu/cpuid";
 import { Injection } from "../vcpu/event";
 import { Next, Vcpu } from "../vcpu/vcpu";
 import { Code } from "../svm/code";
 import { onControlRegister } from "../svm/cr";
-import { inject, isInjecting, loadInterruptibility, saveInterrupted, setWindows } from "../svm/event";
+import {
+  clearState,
+  inject,
+  injectInterrupt,
+  isInjecting,
+  loadInterruptibility,
+  saveInterrupted,
+  setWindows,
+} from "../svm/event";
 import { Io, complete, decode, loadStringPort, step } from "../svm/exit";
 import * as F from "../svm/field";
+import { Rflags } from "../x86/cr";
 import { nextRip } from "../svm/length";
 import { readMsr, writeMsr } from "../svm/msr";
 import { storeSystem } from "../svm/system";
-import { dispatch } from "./dispatch";
+import { isQuickMsr, takeSelfIpi, writeEoi, writeX2Msr } from "./apic";
+import { lock, unlock } from "./lock";
 import { readByte, writeByte } from "./platform";
 import { onWide } from "./port";
-import { attendWith, enterWith } from "./run";
+import { attendWith, enterWith, handleWith, wantedWith } from "./run";
 import { onStringPort } from "./stringport";
 
 
@@ -29,11 +40,29 @@ class Svm {
   inject(v: Vcpu, i: Injection): void {
     inject(v, i);
   }
+  /** MOV to CR8 exits. */
+  setTprThreshold(priority: u32): void {}
+  tellInterrupts(l: Lapic): void {}
+  injectInterrupt(vector: u32): void {
+    injectInterrupt(vector);
+  }
   setWindows(v: Vcpu, wanted: u32): void {
     setWindows(v, wanted);
   }
   storeSystem(v: Vcpu): void {
     storeSystem(v);
+  }
+  clearState(v: Vcpu): void {
+    clearState(v);
+  }
+  readMsr(v: Vcpu): u32 {
+    return readMsr(v);
+  }
+  writeMsr(v: Vcpu): u32 {
+    return writeMsr(v);
+  }
+  onControlRegister(v: Vcpu): u32 {
+    return onControlRegister(v);
   }
 }
 
@@ -76,18 +105,19 @@ function onIo(v: Vcpu): u32 {
   v.count(Exit.Port, Code.IOIO);
   const info = <u32>F.EXIT_INFO_1.read();
   const how = info & (Io.IN | Io.STRING | (7 << Io.SIZE));
-  if (how == (Io.IN | (1 << Io.SIZE))) v.al = readByte(v, info >> Io.PORT);
-  else if (how == 1 << Io.SIZE) writeByte(v, info >> Io.PORT, v.al);
-  else return onOtherIo(v, info);
+  if (how == (Io.IN | (1 << Io.SIZE))) {
+    lock();
+    v.al = readByte(v, info >> Io.PORT);
+    unlock();
+  } else if (how == 1 << Io.SIZE) {
+    lock();
+    writeByte(v, info >> Io.PORT, v.al);
+    unlock();
+  } else {
+    return onOtherIo(v, info);
+  }
   step(v, F.EXIT_INFO_2.read());
   return resume(v);
-}
-
-/** What has to do with the vendor, and then what has not. */
-function handle(v: Vcpu, kind: u32): u32 {
-  if (kind == Exit.ReadMsr) return readMsr(v);
-  if (kind == Exit.WriteMsr) return writeMsr(v);
-  return kind == Exit.ControlRegister ? onControlRegister(v) : dispatch(v, kind);
 }
 
 /** @noinline */
@@ -95,9 +125,48 @@ function onOther(v: Vcpu, code: u32): u32 {
   v.reason = code;
   const kind = decode(v);
   v.count(kind, code);
-  const next = handle(v, kind);
+  const next = handleWith(svm, v, kind);
   complete(v);
   return next == Next.Resume ? resume(v) : next;
+}
+
+/** Whether the guest could take an interrupt behind the instruction that has exited, and has nothing else to see to. */
+function canTake(v: Vcpu): bool {
+  return !v.attention && (F.RFLAGS.read() & (Rflags.IF | Rflags.TF)) == Rflags.IF;
+}
+
+/** WRMSR of an x2APIC register or of the timer's deadline; if it is #GP, nothing has been done yet. @noinline */
+function onMsrExit(v: Vcpu): u32 {
+  const index = <u32>v.rcx;
+  if (F.EXIT_INFO_1.read() & 1 && isQuickMsr(index)) {
+    const next = nextRip(v, Code.WRITE_MSR);
+    const value = (v.rdx << 32) | (<u32>v.rax);
+    if (next && canTake(v) && takeSelfIpi(v, index, value)) {
+      v.count(Exit.WriteMsr, Code.MSR);
+      step(v, next);
+      injectInterrupt(<u32>value);
+      return Next.Resume;
+    }
+    if (next && (writeEoi(v, index, value) || writeX2Msr(v, index, value))) {
+      v.count(Exit.WriteMsr, Code.MSR);
+      step(v, next);
+      return resume(v);
+    }
+  }
+  return onOther(v, Code.MSR);
+}
+
+/** The host's timer came for the guest, or another CPU wants the vCPU to look. @noinline */
+function onWanted(v: Vcpu): u32 {
+  v.count(Exit.Wanted, Code.INTR);
+  saveInterrupted(v);
+  return wantedWith(svm, v) ? Next.Resume : resume(v);
+}
+
+/** Exits beside I/O and CPUID. @noinline */
+function onRest(v: Vcpu, code: u32): u32 {
+  if (code == Code.MSR) return onMsrExit(v);
+  return code == Code.INTR ? onWanted(v) : onOther(v, code);
 }
 
 /** The guest exited with `code` (APM Vol. 2 Appendix C). What comes most often goes first. */
@@ -106,7 +175,7 @@ export function exit(area: usize, code: u32): u32 {
   v.rip = F.RIP.read();
   if (code == Code.IOIO) return onIo(v);
   const leaf = <u32>v.rax;
-  if (code != Code.CPUID || !isPlain(leaf)) return onOther(v, code);
+  if (code != Code.CPUID || !isPlain(leaf)) return onRest(v, code);
   const next = nextRip(v, Code.CPUID);
   if (!next) return onOther(v, code);
   v.count(Exit.Cpuid, code);

@@ -1,37 +1,77 @@
-/** The PC's wires: which device's line goes to which input of the interrupt controller, and when something is due. */
+/**
+ * The PC's wires: which device's line goes to which input of the 8259s and of the I/O APIC, and when something is due. Devices are brought
+ * up to the present by vCPU 0, whoever has programmed them.
+ */
 import { nextPmInterrupt, pmLine, updatePm } from "../device/acpipm";
+import { post } from "../device/apicbus";
+import { hpetReplaces, nextHpetInterrupt, updateHpet } from "../device/hpet";
+import { driveInput } from "../device/ioapic";
+import { Signal } from "../device/lapicregister";
 import { setLine } from "../device/pic8259";
 import { Edge, nextTimerInterrupt, takeTimerInterrupt, writePit } from "../device/pit8254";
 import { clockLine, nextClockInterrupt, updateClock } from "../device/rtc146818";
 import { uartLine, uartWaitsForRoom } from "../device/uart16550";
 import { deadline, tsc } from "../machine/time";
 import { Vcpu } from "../vcpu/vcpu";
-import { pitAt, pitCount, pmAt, pmCount, rtcAt, rtcCount, soon } from "./clock";
-import { updateOutput } from "./deliver";
+import { lapicOf, pollApic, requestTimer, settleApic, takeTimer } from "./apic";
+import { hpetAt, hpetCount, pitAt, pitCount, pmAt, pmCount, rtcAt, rtcCount, soon } from "./clock";
+import { updatePic } from "./deliver";
+import { hpetWires } from "./hpet";
+import { lock, unlock } from "./lock";
+import { pollOperator } from "./operator";
 
-const TIMER_IRQ: u32 = 0;
+/** Interrupts that come to the 8259s; what is behind them are inputs of the I/O APIC alone. */
+export const ISA_IRQS: u32 = 16;
+export const TIMER_IRQ: u32 = 0;
+/** Interrupt 0 comes to the I/O APIC here, for input 0 is the 8259s' (the MADT says so). */
+export const TIMER_INPUT: u32 = 2;
 const UART_IRQ: u32 = 4;
-const RTC_IRQ: u32 = 8;
+export const RTC_IRQ: u32 = 8;
 export const SCI_IRQ: u32 = 9;
+
+
+@unmanaged
+class Devices {
+  /** TSC value at which one of them is due; ~0 for never. */
+  next: u64;
+}
+
+const devices = changetype<Devices>(memory.data(8, 8));
+
+/** A line is asserted or released, at both interrupt controllers. @noinline */
+function change(v: Vcpu, irq: u32, up: bool): void {
+  driveInput(irq == TIMER_IRQ ? TIMER_INPUT : irq, up, v.number);
+  updatePic(v);
+}
+
+/** An input's level is what a device says. With the VM's lock. */
+export function drive(v: Vcpu, irq: u32, up: bool): void {
+  if (irq >= ISA_IRQS) {
+    driveInput(irq, up, v.number);
+    settleApic(v);
+  } else if (setLine(irq, up)) {
+    change(v, irq, up);
+  }
+}
 
 /** `fell`: the line has been low since it was looked at. */
 export function wireUart(v: Vcpu, fell: bool): void {
-  const low = fell && setLine(UART_IRQ, false);
-  if (setLine(UART_IRQ, uartLine()) || low) updateOutput(v);
+  if (fell) drive(v, UART_IRQ, false);
+  drive(v, UART_IRQ, uartLine());
 }
 
 export function wireClock(v: Vcpu): void {
-  if (setLine(RTC_IRQ, clockLine())) updateOutput(v);
+  if (!hpetReplaces()) drive(v, RTC_IRQ, clockLine());
 }
 
 export function wirePm(v: Vcpu): void {
-  if (setLine(SCI_IRQ, pmLine())) updateOutput(v);
+  drive(v, SCI_IRQ, pmLine());
 }
 
 function timerEdge(v: Vcpu, rises: bool): void {
-  setLine(TIMER_IRQ, false);
-  if (rises) setLine(TIMER_IRQ, true);
-  updateOutput(v);
+  if (hpetReplaces()) return;
+  drive(v, TIMER_IRQ, false);
+  if (rises) drive(v, TIMER_IRQ, true);
 }
 
 /**
@@ -48,34 +88,94 @@ export function programTimer(v: Vcpu, offset: u32, value: u32): void {
   pollTimer(v, now);
   const edge = writePit(offset, value, now);
   if (edge != Edge.None) timerEdge(v, edge == Edge.Rise);
-  arm();
+  arm(v);
 }
 
 /** Brings every device up to the present: after root had the CPU, time has passed and input may have come. */
-export function poll(v: Vcpu): void {
-  const t = tsc();
+function pollDevices(v: Vcpu, t: u64): void {
+  lock();
   pollTimer(v, pitCount(t));
   updateClock(rtcCount(t));
   updatePm(pmCount(t));
+  pollOperator();
+  updateHpet(hpetCount(t));
   wireUart(v, false);
   wireClock(v);
   wirePm(v);
-  arm();
+  hpetWires(v);
+  devices.next = nextDevice();
+  unlock();
+}
+
+/** Out of the way of what comes more often. @noinline */
+function pollDevicesApart(v: Vcpu, t: u64): void {
+  pollDevices(v, t);
+}
+
+/** Root has given the vCPU the CPU: brings all that it sees to up to the present. */
+export function poll(v: Vcpu): void {
+  const t = tsc();
+  if (v.number == 0) pollDevices(v, t);
+  pollApic(v, t);
+  rearm(v);
+}
+
+/** The host's timer has come for the guest, or another vCPU has something for this one: the same, of what is due. */
+export function pollDue(v: Vcpu): void {
+  const t = tsc();
+  if (t >= devices.next && v.number == 0) pollDevicesApart(v, t);
+  pollApic(v, t);
+  rearm(v);
+}
+
+/** The vector of the timer's interrupt, if it is all that is due, and the vCPU can take it now; else 0, with nothing done. */
+export function takeDue(v: Vcpu): u32 {
+  const t = tsc();
+  if (v.number == 0 && t >= devices.next) return 0;
+  const vector = takeTimer(v, t);
+  if (vector) rearm(v);
+  return vector;
+}
+
+/** The timer's interrupt is all that is due, and is requested now, where the CPU delivers it; else false. */
+export function requestDue(v: Vcpu): bool {
+  const t = tsc();
+  if ((v.number == 0 && t >= devices.next) || !requestTimer(v, t)) return false;
+  rearm(v);
+  return true;
+}
+
+/** TSC value at which a device is due; ~0 for none. */
+function nextDevice(): u64 {
+  const room = uartWaitsForRoom() ? soon(tsc()) : ~(<u64>0);
+  return min(
+    min(min(room, hpetAt(nextHpetInterrupt())), pitAt(nextTimerInterrupt())),
+    min(rtcAt(nextClockInterrupt()), pmAt(nextPmInterrupt())),
+  );
 }
 
 /**
  * TSC value of the next event; ~0 for none. It has passed if the event came after the devices were last brought up to
  * the present, and only then.
  */
-export function nextEvent(): u64 {
-  const room = uartWaitsForRoom() ? soon(tsc()) : ~(<u64>0);
-  return min(
-    min(room, pitAt(nextTimerInterrupt())),
-    min(rtcAt(nextClockInterrupt()), pmAt(nextPmInterrupt())),
-  );
+export function nextEvent(v: Vcpu): u64 {
+  const due = lapicOf(v).state.due;
+  if (v.number != 0) return due;
+  lock();
+  const next = nextDevice();
+  unlock();
+  return min(due, next);
 }
 
-/** Something may be due at another time than before. */
-export function arm(): void {
-  deadline(nextEvent());
+/** The vCPU has something due at another time than before. */
+export function rearm(v: Vcpu): void {
+  const due = lapicOf(v).state.due;
+  deadline(v.number == 0 ? min(due, devices.next) : due);
+}
+
+/** A device has. With the VM's lock. */
+export function arm(v: Vcpu): void {
+  devices.next = nextDevice();
+  if (v.number == 0) rearm(v);
+  else post(0, Signal.Devices, v.number);
 }

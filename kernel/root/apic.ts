@@ -7,7 +7,7 @@ import * as cpuid from "../machine/cpuid";
 import * as msr from "../machine/msr";
 import { loadDevice32, storeDevice32 } from "../machine/phys";
 import { out8 } from "../machine/port";
-import { acpi, overrideOf } from "./acpi";
+import { madt, overrideOf } from "./acpi/madt";
 import { ensureDevice } from "./space";
 
 namespace Reg {
@@ -69,10 +69,17 @@ export function enableApic(x2: bool): bool {
   write(Reg.LVT_LINT1, NMI);
   write(Reg.TIMER_DIVIDE, DIVIDE_BY_1);
   write(Reg.LVT_TIMER, MASKED);
-  // The 8259s are not used: every interrupt comes through the I/O APIC.
+  return true;
+}
+
+/**
+ * The 8259s are not used: every interrupt comes through the I/O APIC. They come before LINT0: QEMU 7.2 does not take back
+ * what they have asked for, a key pressed while the boot loader hands over, once LINT0 is masked, and then has no vector
+ * for it.
+ */
+export function disablePics(): void {
   out8(0x21, 0xff);
   out8(0xa1, 0xff);
-  return true;
 }
 
 export function endOfInterrupt(): void {
@@ -97,18 +104,18 @@ export function enableTimer(tscDeadline: bool): void {
 }
 
 function ioapicRead(register: u32): u32 {
-  storeDevice32(acpi.ioapic, register);
-  return loadDevice32(acpi.ioapic + 16);
+  storeDevice32(madt.ioapic, register);
+  return loadDevice32(madt.ioapic + 16);
 }
 
 function ioapicWrite(register: u32, value: u32): void {
-  storeDevice32(acpi.ioapic, register);
-  storeDevice32(acpi.ioapic + 16, value);
+  storeDevice32(madt.ioapic, register);
+  storeDevice32(madt.ioapic + 16, value);
 }
 
 /** Masks every input of the I/O APIC, if there is one. */
 export function resetIoapic(): void {
-  if (acpi.ioapic == 0 || !ensureDevice(acpi.ioapic)) return;
+  if (madt.ioapic == 0 || !ensureDevice(madt.ioapic)) return;
   const version = ioapicRead(1);
   if (version == 0xffffffff) return; // nothing answers
   apic.inputs = <u32>min(bits(version, 23, 16) + 1, INPUTS_MAX);
@@ -121,8 +128,8 @@ export function resetIoapic(): void {
  */
 export function routeIrq(irq: u32, vector: u32): bool {
   const to = overrideOf(irq);
-  const input = to.gsi - acpi.ioapicBase;
-  if (to.gsi < acpi.ioapicBase || input >= apic.inputs) return false;
+  const input = to.gsi - madt.ioapicBase;
+  if (to.gsi < madt.ioapicBase || input >= apic.inputs) return false;
   const low: u32 = (to.flags & 3) == 3 ? 1 << 13 : 0;
   const level: u32 = ((to.flags >> 2) & 3) == 3 ? 1 << 15 : 0;
   ioapicWrite(0x11 + input * 2, apicId() << 24);
@@ -130,6 +137,7 @@ export function routeIrq(irq: u32, vector: u32): bool {
   return true;
 }
 
-function apicId(): u32 {
+/** This CPU's. */
+export function apicId(): u32 {
   return apic.x2 ? read(2) : read(2) >> 24;
 }

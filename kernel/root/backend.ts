@@ -8,17 +8,29 @@ import * as image from "../machine/image";
 import * as msr from "../machine/msr";
 import { runVcpu as runSvm } from "../machine/svm";
 import * as machine from "../machine/vmx";
+import { forgetAsid } from "../svm/asid";
 import * as svmCapability from "../svm/capability";
 import * as svmCheck from "../svm/check";
 import * as svm from "../svm/setup";
 import { GuestSummary } from "../vcpu/summary";
 import * as vmxCapability from "../vmx/capability";
 import * as vmxCheck from "../vmx/check";
+import { fillMsrBitmap } from "../vmx/bitmap";
 import * as vmx from "../vmx/setup";
+import { Rflags } from "../x86/cr";
 import * as Msr from "../x86/msr";
+import { Cpu, thisCpu } from "./cpus";
 import { HUGE, LARGE, NO_FRAME, allocateZeroed } from "./frames";
+import { acquire, release } from "./lock";
 import { mapControl } from "./space";
-import { Format } from "./tables";
+import {
+  enterApicMode,
+  prepareApicModes,
+  usesApicRegisters,
+  usesTprShadow,
+  usesVirtualInterrupts,
+} from "./virtualapic";
+import { Format, protect as protectPage } from "./tables";
 
 /** Which extension; image.ts has a monitor module for each. */
 export namespace Extension {
@@ -28,6 +40,8 @@ export namespace Extension {
 
 const EPT_ALL: u64 = 7;
 const EPT_WRITE_BACK: u64 = 6 << 3;
+/** Of entries of both: what protect() changes. */
+const RIGHTS: u64 = 7;
 /** Of a nested page table: present, writable, with a user's rights, which is what a guest's accesses have; A and D. */
 const NPT_TABLE: u64 = 7;
 const NPT_LEAF: u64 = 0x67;
@@ -40,18 +54,21 @@ const MISC_NO_PEBS: u64 = 1 << 12;
 class Backend {
   /** VT-x: shared by all VMs. */
   msrBitmap: Hpa;
-  /** VT-x: the VMCS that is current on this CPU. */
-  current: Hpa;
   /** One of Extension. */
   extension: u32;
+  /** Nonzero: there is a debugger. */
+  debug: u32;
 }
 
-const backend = changetype<Backend>(memory.data(24, 8));
-const vmcs = changetype<vmx.VmcsConfig>(memory.data(104, 8));
+const backend = changetype<Backend>(memory.data(16, 8));
+const vmcs = changetype<vmx.VmcsConfig>(memory.data(136, 8));
 const vmcb = changetype<svm.VmcbConfig>(memory.data(48, 8));
 const nested = changetype<Format>(memory.data(24, 8));
 /** AMD-V: the permission maps, from the first page boundary on. */
 const maps = memory.data(24576);
+
+if (offsetof<vmx.VmcsConfig>() > 136 || offsetof<svm.VmcbConfig>() > 48)
+  ERROR("a configuration does not fit");
 
 function isSvm(): bool {
   return backend.extension == Extension.Svm;
@@ -64,6 +81,11 @@ export function extension(): u32 {
 
 export function name(): string {
   return isSvm() ? "AMD-V" : "VT-x";
+}
+
+/** Whether this CPU has an extension at all. */
+export function isOffered(): bool {
+  return vmxCapability.isOffered() || svmCapability.isOffered();
 }
 
 /** Whether this CPU can run guests; why not, if not. */
@@ -80,29 +102,44 @@ export function preflight(why: Text): bool {
 /** What of the extension is used. */
 export function describe(out: Text): Text {
   out.str(name());
-  return isSvm() ? svmCapability.describe(out) : vmxCapability.describe(out);
+  if (isSvm()) return svmCapability.describe(out);
+  return vmxCapability.describe(out, usesTprShadow(), usesApicRegisters(), usesVirtualInterrupts());
 }
 
 function physical(linear: usize): Hpa {
   return image.rootMemory() + linear;
 }
 
-/** Turns the extension on. False when it refuses or memory ran out. */
+/** Prepares what all CPUs share, and turns the extension on. False when it refuses or memory ran out. */
 export function enable(): bool {
-  const region = allocateZeroed();
-  if (region == NO_FRAME) return false;
   if (isSvm()) {
     const io = <usize>alignUp(maps, 4096);
     svm.fillMaps(io, io + svm.IO_MAP_SIZE);
     vmcb.ioMap = physical(io);
     vmcb.msrMap = physical(io + svm.IO_MAP_SIZE);
-    svm.enable(region);
-    return true;
+    return enableHere();
   }
   backend.msrBitmap = allocateZeroed();
   if (backend.msrBitmap == NO_FRAME) return false;
-  vmx.fillMsrBitmap(backend.msrBitmap);
-  return vmx.enable(region);
+  fillMsrBitmap(backend.msrBitmap);
+  return prepareApicModes() && enableHere();
+}
+
+/** Turns the extension on for this CPU. */
+function enableHere(): bool {
+  const region = allocateZeroed();
+  if (region == NO_FRAME) return false;
+  if (!isSvm()) return vmx.enable(region);
+  svm.enable(region);
+  return true;
+}
+
+/** On another CPU than the boot CPU: turns on what that has, if it is the same here. Why not, if not. */
+export function join(why: Text): bool {
+  if (isSvm() ? !svmCapability.isAlike(why) : !vmxCapability.isAlike(why)) return false;
+  if (enableHere()) return true;
+  why.str(name()).str(": cannot be turned on");
+  return false;
 }
 
 /** How a nested translation table of this extension looks. */
@@ -118,7 +155,26 @@ export function nestedFormat(): Format {
 export function guestFeatures(): u32 {
   const rdtscp = isSvm() ? svmCapability.capability.hasRdtscp != 0 : vmxCapability.capability.hasRdtscp;
   const invpcid = isSvm() ? svmCapability.capability.hasInvpcid != 0 : vmxCapability.capability.hasInvpcid;
-  return (rdtscp ? VmFeature.Rdtscp : 0) | (invpcid ? VmFeature.Invpcid : 0);
+  return (
+    (rdtscp ? VmFeature.Rdtscp : 0) |
+    (invpcid ? VmFeature.Invpcid : 0) |
+    (usesTprShadow() ? VmFeature.TprShadow : 0) |
+    (usesApicRegisters() ? VmFeature.ApicRegisters : 0) |
+    (usesVirtualInterrupts() ? VmFeature.VirtualInterrupts : 0)
+  );
+}
+
+/** Whether a guest's TSC can have another frequency than the host's. AMD-V's TSC ratio is not used. */
+export function scalesTsc(): bool {
+  return !isSvm() && vmxCapability.capability.hasTscScaling;
+}
+
+/** What is missing when scalesTsc() says no. */
+export function missingScale(): string {
+  if (!isSvm()) return "TSC scaling: not offered by this CPU";
+  return svmCapability.capability.hasTscRatio
+    ? "TSC ratio: present, not used"
+    : "TSC ratio: not offered by this CPU";
 }
 
 /** IA32_MISC_ENABLE as guests read it: fast strings as the host has them, no branch trace and no PEBS (SDM Vol. 4 2.1). */
@@ -135,22 +191,31 @@ export function switchesSyscall(): bool {
   return isSvm();
 }
 
-/** Maps the vCPU's control structure for its monitor, if that is memory and not the CPU's own. False: memory ran out. */
-export function shareControl(context: VcpuContext): bool {
-  context.control = isSvm() ? mapControl(context.cr3, 0, context.vmcb) : 0;
+/** Maps vCPU n's control structure for its monitor, if that is memory and not the CPU's own. False: memory ran out. */
+export function shareControl(context: VcpuContext, n: u32): bool {
+  context.control = isSvm() ? mapControl(context.cr3, n, context.vmcb) : 0;
   return !isSvm() || context.control != 0;
 }
 
 /**
- * Prepares a vCPU's control structure for the context. `slice` is how many TSC ticks its guest may run without an exit,
- * where the CPU can see to that.
+ * Prepares a vCPU's control structure for the context and the CPU where it is to live. `slice` is how many TSC ticks its guest may run without an exit,
+ * where the CPU can see to that; `tscMultiplier` is 0 unless scalesTsc(). `lapic` is the page of its local APIC in its monitor's memory.
  */
-export function createVcpu(context: VcpuContext, nestedTop: Hpa, tscOffset: u64, slice: u64): bool {
+export function createVcpu(
+  context: VcpuContext,
+  home: Cpu,
+  nestedTop: Hpa,
+  lapic: Hpa,
+  tscOffset: u64,
+  tscMultiplier: u64,
+  slice: u64,
+): bool {
   if (isSvm()) {
     vmcb.vmcb = context.vmcb;
     vmcb.nestedTop = nestedTop;
     vmcb.tscOffset = tscOffset;
     vmcb.number = context.number;
+    vmcb.debug = backend.debug != 0;
     svm.create(vmcb);
     return true;
   }
@@ -160,45 +225,120 @@ export function createVcpu(context: VcpuContext, nestedTop: Hpa, tscOffset: u64,
   vmcs.ept = nestedTop;
   vmcs.hostCr3 = context.cr3;
   vmcs.hostStack = context.gprs + 128;
-  vmcs.perCpu = image.perCpu();
-  vmcs.tss = image.tss();
-  vmcs.gdt = image.gdt();
+  vmcs.perCpu = home.perCpu;
+  vmcs.tss = home.tss;
+  vmcs.gdt = home.gdt;
   vmcs.idt = image.idt();
   vmcs.tscOffset = tscOffset;
+  vmcs.tscMultiplier = tscMultiplier;
   vmcs.slice = slice;
+  vmcs.virtualApic = usesTprShadow() ? lapic : 0;
+  vmcs.virtualInterrupts = usesVirtualInterrupts();
   vmcs.vpid = vpid;
-  backend.current = context.vmcb;
-  if (!vmx.create(vmcs)) return false;
-  // What an earlier vCPU of this number left in the TLB.
-  machine.invalidateEpt(vmx.eptPointer(nestedTop));
-  if (vmxCapability.capability.hasVpid) machine.invalidateVpid(vpid);
-  return true;
+  vmcs.debug = backend.debug != 0;
+  thisCpu().current = context.vmcb;
+  const ok = vmx.create(vmcs);
+  // It may be to live elsewhere (25.11.1, Software Use of Virtual-Machine Control Structures).
+  clear(context);
+  return ok;
+}
+
+/** VT-x: the VMCS is neither active nor current on this CPU any more. */
+function clear(context: VcpuContext): void {
+  machine.clear(context.vmcb);
+  context.launched = 0;
+  if (thisCpu().current == context.vmcb) thisCpu().current = 0;
 }
 
 /** VT-x: makes the vCPU's VMCS the one that VMREAD, VMWRITE and entries are about. */
 function select(context: VcpuContext): void {
-  if (backend.current == context.vmcb) return;
+  const here = thisCpu();
+  if (here.current == context.vmcb) return;
   assert(machine.load(context.vmcb), "VMPTRLD refused a VMCS of ours");
-  backend.current = context.vmcb;
+  here.current = context.vmcb;
 }
 
-/** Runs the vCPU until root is wanted; returns a Leave. */
+/** VT-x: what the vCPU's CPU does of its local APIC from now on: what a monitor asks for. */
+export function setApicMode(context: VcpuContext, mode: u32): void {
+  if (isSvm()) return;
+  select(context);
+  enterApicMode(mode, backend.msrBitmap);
+}
+
+/** Before the first run of a vCPU, where it lives: what an earlier one of its number may have left in this CPU's TLB. */
+export function forgetTranslations(context: VcpuContext, nestedTop: Hpa): void {
+  if (isSvm()) return; // it gets an ASID that nobody has
+  machine.invalidateEpt(vmx.eptPointer(nestedTop));
+  if (vmxCapability.capability.hasVpid) machine.invalidateVpid(context.number + 1);
+}
+
+/** Runs the vCPU until root is wanted; returns a Leave. Root's lock is free meanwhile. */
 export function run(context: VcpuContext): u32 {
+  const at = changetype<usize>(context);
+  if (isSvm()) svm.prepare(context.vmcb, context.number);
+  else select(context);
+  release();
+  const left = isSvm() ? runSvm(at) : machine.runVcpu(at);
+  acquire();
+  if (isSvm()) svm.settle(context.vmcb);
+  return left;
+}
+
+/** From now on vCPUs are made for a debugger. False when this CPU lacks what one needs. */
+export function enableDebug(): bool {
+  if (!isSvm() && !vmxCapability.capability.hasDrExiting) return false;
+  backend.debug = 1;
+  return true;
+}
+
+/** DR7 while the vCPU runs: the debugger's. */
+export function setDr7(context: VcpuContext, value: u64): void {
   if (isSvm()) {
-    svm.prepare(context.vmcb, context.number);
-    const left = runSvm(changetype<usize>(context));
-    svm.settle(context.vmcb);
-    return left;
+    svm.setDr7(context.vmcb, value);
+    return;
   }
   select(context);
-  return machine.runVcpu(changetype<usize>(context));
+  vmx.setDr7(value);
 }
 
-/** Lets go of a vCPU's control structure, so that its page can be given back. */
+/** Whether the vCPU stops behind its next instruction, by RFLAGS.TF, which is to be `flag` when it does not. */
+export function setStep(context: VcpuContext, on: bool, flag: u64): void {
+  if (isSvm()) {
+    svm.setStep(context.vmcb, on ? Rflags.TF : flag);
+    return;
+  }
+  select(context);
+  vmx.setStep(on, flag);
+}
+
+/** Makes the next entry deliver the guest's own exception, that of an instruction of `length` bytes which is a trap, or with 0 a fault. */
+export function deliver(context: VcpuContext, vector: u32, length: u32): void {
+  if (isSvm()) {
+    svm.deliver(context.vmcb, vector, length);
+    return;
+  }
+  select(context);
+  vmx.deliver(vector, length);
+}
+
+/** Gives a page's entry in the nested tables these rights: bits of the entry. False when memory ran out. */
+export function protect(context: VcpuContext, nestedTop: Hpa, gpa: u64, access: u32): bool {
+  const format = nestedFormat();
+  if (!protectPage(nestedTop, gpa, RIGHTS, isSvm() ? nptRights(access) : access, format)) return false;
+  // Entries that allow more may be in the TLB.
+  if (isSvm()) forgetAsid(context.number);
+  else machine.invalidateEpt(vmx.eptPointer(nestedTop));
+  return true;
+}
+
+/** EPT's bits: 1 read, 2 write, 4 execute. NPT has no execute-only or write-only pages: what cannot be read is not present. */
+function nptRights(access: u32): u64 {
+  return access & 1 ? 5 | (access & 2) : 0;
+}
+
+/** Lets go of a vCPU's control structure on this CPU, so that another may use it or its page be given back. */
 export function destroyVcpu(context: VcpuContext): void {
-  if (isSvm()) return;
-  machine.clear(context.vmcb);
-  if (backend.current == context.vmcb) backend.current = 0;
+  if (!isSvm()) clear(context);
 }
 
 /** Reads the vCPU's registers. */

@@ -7,7 +7,8 @@ import { Text } from "../lib/text";
 import { alignUp } from "../lib/bits";
 import * as image from "../machine/image";
 import { load32, load64, load8 } from "../machine/phys";
-import { EARLY_END, WINDOW_SIZE, physicalBits } from "./physical";
+import { EARLY_END, WINDOW_SIZE, physicalBits, physicalEnd } from "./physical";
+import { Kind, display } from "./screen/display";
 
 const MAGIC1: u32 = 0x2badb002;
 const MAGIC2: u32 = 0x36d76289;
@@ -62,9 +63,13 @@ class Boot {
   /** The loader's own structure: it must not be overwritten while it is read. */
   infoStart: u64;
   infoEnd: u64;
+  /** The firmware is UEFI: without a word of the loader there is no text screen. With Multiboot 1 nobody tells. */
+  isUefi: bool;
+  /** The information is Multiboot's, not Multiboot2's. */
+  isOld: bool;
 }
 
-export const boot = changetype<Boot>(memory.data(48, 8));
+export const boot = changetype<Boot>(memory.data(56, 8));
 const regions = memory.data(3072, 8);
 const modules = memory.data(3120, 8);
 
@@ -183,6 +188,7 @@ export function textAt(hpa: u64, to: usize): u32 {
 }
 
 function parse1(info: u64): void {
+  boot.isOld = true;
   boot.infoStart = info;
   boot.infoEnd = info + 120;
   if (boot.infoEnd > EARLY_END) {
@@ -193,6 +199,7 @@ function parse1(info: u64): void {
   if (flags & (1 << 2)) boot.commandLine = load32(info + 16);
   if (flags & (1 << 3)) modules1(load32(info + 24), load32(info + 20));
   if (flags & (1 << 6)) map1(load32(info + 48), load32(info + 44));
+  if (flags & (1 << 12)) display.tell(info + 88, info + 110);
 }
 
 function modules1(list: u64, count: u64): void {
@@ -271,6 +278,11 @@ function tag(kind: u32, at: u64, length: u32): void {
     map2(at, length);
   } else if ((kind == 15 && length >= 44) || (kind == 14 && length >= 28 && boot.rsdp == 0)) {
     boot.rsdp = at + 8;
+  } else if (kind == 8 && length >= 32) {
+    // Text has no masks: what is behind the tag is read, and not used.
+    display.tell(at + 8, at + 32);
+  } else if (kind == 11 || kind == 12) {
+    boot.isUefi = true;
   }
 }
 
@@ -283,6 +295,31 @@ function map2(at: u64, length: u32): void {
   for (let e = at + 16; e + step <= at + length; e += step) {
     addRegion(load64(e), load64(e + 8), load32(e + 16));
   }
+}
+
+/** Whether a region of memory, ACPI's included, overlaps [base, end). */
+function overlapsMemory(base: u64, end: u64): bool {
+  for (let i: u32 = 0; i < boot.regions; i++) {
+    const r = region(i);
+    const isMemory = r.kind == Memory.Ram || r.kind == Memory.AcpiReclaimable || r.kind == Memory.AcpiNvs;
+    if (isMemory && base < r.end && end > r.base) return true;
+  }
+  return false;
+}
+
+/**
+ * Decides what the screen is; without a word of the loader's, a PC's text screen, which all BIOSes leave on. Says in `why` if
+ * the loader's words make no sense.
+ */
+export function judgeDisplay(why: Text): void {
+  if (!display.given) {
+    display.kind = boot.isUefi ? Kind.None : Kind.Text;
+    return;
+  }
+  display.judge(physicalEnd(), why);
+  if (display.kind != Kind.Pixels || !overlapsMemory(display.address, display.end)) return;
+  display.kind = Kind.None;
+  display.place(why.str("screen: the boot loader's framebuffer: expected apart from memory"));
 }
 
 /** Reads what the loader has left. Writes what makes no sense, if something does, to `why`. */

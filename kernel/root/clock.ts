@@ -6,8 +6,9 @@ import * as cpuid from "../machine/cpuid";
 import { tsc } from "../machine/time";
 import { in32, in8, out8 } from "../machine/port";
 import { mulDiv } from "../lib/scale";
-import { acpi } from "./acpi";
+import { fadt } from "./acpi/fadt";
 import { counted, startCounter } from "./apic";
+import { processor, queryLeaf } from "./processor";
 
 const PM_HZ: u64 = 3579545;
 const PIT_HZ: u64 = 1193182;
@@ -39,9 +40,7 @@ export const clock = changetype<Clock>(memory.data(24, 8));
 const regs = memory.data(16, 4);
 
 function fromCpuid(): u64 {
-  cpuid.query(0, 0, regs);
-  if (load<u32>(regs) >= 0x15) {
-    cpuid.query(0x15, 0, regs);
+  if (queryLeaf(0x15, 0, regs)) {
     const denominator = <u64>load<u32>(regs);
     const numerator = <u64>load<u32>(regs, 4);
     const crystal = <u64>load<u32>(regs, 8);
@@ -51,8 +50,7 @@ function fromCpuid(): u64 {
 }
 
 function fromHypervisor(): u64 {
-  cpuid.query(1, 0, regs);
-  if (!(load<u32>(regs, 8) & (1 << 31))) return 0;
+  if (!processor.virtual) return 0;
   cpuid.query(0x40000000, 0, regs);
   if (load<u32>(regs) < 0x40000010 || load<u32>(regs) > 0x400000ff) return 0;
   cpuid.query(0x40000010, 0, regs);
@@ -62,8 +60,8 @@ function fromHypervisor(): u64 {
 /** Waits for 1/PARTS s on the PM timer (ACPI 6.4 4.8.3.3): 24 bits are enough. */
 function waitPm(): bool {
   const end = tsc() + PATIENCE;
-  const start = in32(acpi.pmTimer);
-  while (((in32(acpi.pmTimer) - start) & 0xffffff) < <u32>(PM_HZ / PARTS)) if (tsc() > end) return false;
+  const start = in32(fadt.pmTimer);
+  while (((in32(fadt.pmTimer) - start) & 0xffffff) < <u32>(PM_HZ / PARTS)) if (tsc() > end) return false;
   return true;
 }
 
@@ -88,7 +86,7 @@ export function ticks(ms: u32): u64 {
 export function calibrate(): bool {
   const known = fromCpuid();
   const hypervisor = known >= SLOWEST_HZ ? 0 : fromHypervisor();
-  const pm = acpi.pmTimer != 0 && measure(true);
+  const pm = fadt.pmTimer != 0 && measure(true);
   if (!pm && !measure(false)) return false;
   clock.source = pm ? 2 : 3;
   if (known >= SLOWEST_HZ) {

@@ -1,10 +1,10 @@
 /** What a VM cost, printed when it ends: exits by reason, time, memory. */
-import { VCPU_AREA } from "../abi/address";
 import { EXIT_COUNTERS, Exit, REFUSAL_COUNTERS, Refusal } from "../abi/exit";
 import { Text } from "../lib/text";
 import * as phys from "../machine/phys";
 import { tsc } from "../machine/time";
 import { clock } from "./clock";
+import { cpus } from "./cpus";
 import { info, say } from "./log";
 import { Vm } from "./vm";
 
@@ -48,8 +48,14 @@ function exitName(kind: u32): string {
       return "preempted";
     case Exit.Pause:
       return "pause";
+    case Exit.DebugRegister:
+      return "dr";
     case Exit.Refetched:
       return "refetched";
+    case Exit.Wanted:
+      return "wanted";
+    case Exit.Apic:
+      return "apic";
     default:
       return "other";
   }
@@ -77,12 +83,39 @@ function milliseconds(ticks: u64): u64 {
   return ticks / (clock.tscHz / 1000);
 }
 
-/** A counter in the vCPU's area: a monitor's word, so it is only printed. */
+/** A counter of all vCPUs' areas: a monitor's words, so it is only printed. */
 function counter(v: Vm, base: u32, n: u32): u64 {
-  return phys.load64(v.linear(VCPU_AREA + base + n * 8));
+  let sum: u64 = 0;
+  for (let i: u32 = 0; i < v.vcpus; i++) sum += phys.load64(v.linear(v.vcpu(i).area + base + n * 8));
+  return sum;
+}
+
+/** Where the vCPUs have lived, and how long each has run. */
+function printVcpus(v: Vm): void {
+  const out = begin(v).str("vCPUs:");
+  for (let i: u32 = 0; i < v.vcpus; i++) {
+    const p = v.vcpu(i);
+    out
+      .str(i ? ", " : " ")
+      .dec(i)
+      .str(" on CPU ")
+      .dec(p.cpu)
+      .str(" ")
+      .dec(milliseconds(p.spent))
+      .str(" ms");
+  }
+  say(out);
 }
 
 export function printCost(v: Vm): void {
+  let spent: u64 = 0;
+  let leaves: u32 = 0;
+  let interrupts: u32 = 0;
+  for (let i: u32 = 0; i < v.vcpus; i++) {
+    spent += v.vcpu(i).spent;
+    leaves += v.vcpu(i).leaves;
+    interrupts += v.vcpu(i).interrupts;
+  }
   let total: u64 = 0;
   for (let i: u32 = 0; i < Exit.Count; i++) total += counter(v, EXIT_COUNTERS, i);
   const out = begin(v).str("exits ").dec(total).str(":");
@@ -91,7 +124,7 @@ export function printCost(v: Vm): void {
     if (n > 0) out.str(" ").str(exitName(i)).str(" ").dec(n);
   }
   say(out);
-  say(begin(v).str("times in root ").dec(v.leaves).str(", by host interrupts ").dec(v.interrupts));
+  say(begin(v).str("times in root ").dec(leaves).str(", by host interrupts ").dec(interrupts));
   const refused = begin(v).str("refused:");
   for (let i: u32 = 0; i < Refusal.Count; i++) {
     refused
@@ -109,11 +142,12 @@ export function printCost(v: Vm): void {
       .str(" (")
       .dec(milliseconds(elapsed))
       .str(" ms), running ")
-      .dec(v.spent)
+      .dec(spent)
       .str(" (")
-      .dec(milliseconds(v.spent))
+      .dec(milliseconds(spent))
       .str(" ms)"),
   );
+  if (cpus.count > 1) printVcpus(v);
   say(
     begin(v).str("memory of the guest ").size(v.memory).str(", of the hypervisor for it ").size(v.overhead),
   );

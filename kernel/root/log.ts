@@ -3,7 +3,7 @@
  * a buffer and sent at once, so that what two sources say never mixes within a line.
  */
 import { Text } from "../lib/text";
-import { screen } from "./screen";
+import { screen } from "./screen/screen";
 import { uart } from "./uart";
 
 export namespace Level {
@@ -21,13 +21,35 @@ export const NONE: u32 = 0xffffffff;
 class Settings {
   level: u32;
   uart: u32;
+  screen: bool;
 }
+
+/** What was logged last. */
+@unmanaged
+class Ring {
+  /** Bytes that were logged. */
+  head: u32;
+
+  get start(): usize {
+    return bytes;
+  }
+  get size(): u32 {
+    return RING;
+  }
+  put(byte: u32): void {
+    store<u8>(bytes + (this.head++ & (RING - 1)), <u8>byte);
+  }
+}
+
+const RING: u32 = 4096;
+const bytes = memory.data(4096);
+export const ring = changetype<Ring>(memory.data(4));
 
 const CAPACITY: u32 = 512;
 const line = changetype<Text>(memory.data(16));
 const muted = changetype<Text>(memory.data(16));
 const buffer = memory.data(512);
-export const settings = changetype<Settings>(memory.data(8));
+export const settings = changetype<Settings>(memory.data(12));
 
 function begin(level: u32): Text {
   if (level > settings.level) return muted.over(0, 0);
@@ -55,9 +77,11 @@ export function say(text: Text): void {
     uart(settings.uart).put(13);
     uart(settings.uart).put(10);
   }
+  if (settings.screen) screen.beginLine();
   for (let i: u32 = 0; i < text.length; i++) put(load<u8>(text.start + i));
   put(13);
   put(10);
+  if (settings.screen) screen.endLine();
   if (settings.uart != NONE) {
     const u = uart(settings.uart);
     if (u.byInterrupt) u.send();
@@ -66,6 +90,7 @@ export function say(text: Text): void {
 }
 
 function put(byte: u32): void {
+  ring.put(byte);
   if (settings.uart != NONE) uart(settings.uart).put(byte);
-  screen.put(byte);
+  if (settings.screen) screen.put(byte);
 }

@@ -1,6 +1,6 @@
 /** How far physical addresses go. */
 import { PHYSICAL_WINDOW, UNCACHED_WINDOW } from "../abi/address";
-import * as cpuid from "../machine/cpuid";
+import { queryLeaf } from "./processor";
 
 /** What root's windows have room for. */
 export const WINDOW_SIZE: u64 = UNCACHED_WINDOW - PHYSICAL_WINDOW;
@@ -12,10 +12,7 @@ const regs = memory.data(16, 4);
 
 /** Bits of a physical address (SDM Vol. 2A, CPUID, leaf 80000008h); 36 on a CPU that does not say. */
 export function physicalBits(): u32 {
-  cpuid.query(0x80000000, 0, regs);
-  if (load<u32>(regs) < 0x80000008) return 36;
-  cpuid.query(0x80000008, 0, regs);
-  return load<u32>(regs) & 0xff;
+  return queryLeaf(0x80000008, 0, regs) ? load<u32>(regs) & 0xff : 36;
 }
 
 /** The first physical address that root cannot reach: beyond the CPU's, or beyond its own windows. */

@@ -1,5 +1,13 @@
 /** What is printed when something went wrong: where in the TypeScript, why, and the state of the vCPU. */
-import { LINEAR_BASE, STACK_AREA, STACK_SIZE, STACK_SLOT, VCPU_AREA } from "../abi/address";
+import {
+  LINEAR_BASE,
+  MAX_CPUS,
+  ROOT_STACK_AREA,
+  ROOT_STACK_SLOT,
+  STACK_AREA,
+  STACK_SIZE,
+  STACK_SLOT,
+} from "../abi/address";
 import { CrashRecord } from "../abi/crash";
 import { LAST_EXITS, LAST_EXITS_OFFSET, LastExit } from "../abi/exit";
 import { Gprs } from "../abi/gprs";
@@ -15,6 +23,7 @@ import * as backend from "./backend";
 import { functionAt, place } from "./lines";
 import { error, say } from "./log";
 import { banner } from "./version";
+import { Vcpu } from "./vcpus";
 import { Vm, linearSize } from "./vm";
 
 /** Kinds of wasm3-runtime.h, and of kernel/machine. */
@@ -69,7 +78,9 @@ export function cause(out: Text, r: CrashRecord): Text {
       return out.str("memory access out of bounds at ").hex(r.cr2 - LINEAR_BASE);
     }
     const inSlot = (r.cr2 - STACK_AREA) % STACK_SLOT;
-    const inGuard = r.cr2 >= image.stackGuard() && r.cr2 < image.stackGuard() + 4096;
+    const inGuard =
+      (r.cr2 >= ROOT_STACK_AREA && r.cr2 < ROOT_STACK_AREA + MAX_CPUS * ROOT_STACK_SLOT) ||
+      (r.cr2 >= image.stackGuard() && r.cr2 < image.stackGuard() + 4096);
     if (
       inGuard ||
       (r.cr2 >= STACK_AREA && r.cr2 < STACK_AREA + 64 * STACK_SLOT && inSlot < STACK_SLOT - STACK_SIZE)
@@ -135,19 +146,19 @@ function backtrace(rip: u64, from: u64, to: u64): void {
   if (found == 0 && doubtful != 0) say(place(error().str("  from ? "), doubtful - 5));
 }
 
-/** A fault in root, or in a monitor whose VM is `v`. */
-export function reportTrap(v: Vm | null, r: CrashRecord): void {
+/** A fault in root, or in the monitor of `v` that its vCPU `p` was in. */
+export function reportTrap(v: Vm | null, p: Vcpu | null, r: CrashRecord): void {
   say(banner(error().str("  ")));
   say(place(error().str("  at "), r.rip));
   if (r.vector == Vector.UD && <u32>r.rdi == Trap.Abort) {
     if (v) assertion(r, v.home, linearSize());
     else assertion(r, image.rootMemory(), 0x200000);
   }
-  if (v) {
-    const top = v.context.stack;
+  if (v && p) {
+    const top = p.context.stack;
     if (r.rsp < top && r.rsp >= top - STACK_SIZE) {
-      const stacks = v.home + linearSize();
-      backtrace(r.rip, stacks + STACK_SIZE - (top - r.rsp), stacks + STACK_SIZE);
+      const end = v.home + linearSize() + (p.number + 1) * STACK_SIZE;
+      backtrace(r.rip, end - (top - r.rsp), end);
     }
   } else if (r.rsp >= image.start() && r.rsp < image.end()) {
     backtrace(r.rip, r.rsp, image.end());
@@ -157,11 +168,12 @@ export function reportTrap(v: Vm | null, r: CrashRecord): void {
 }
 
 /** The guest's last exits and, so that they are what a screen still shows, its registers. */
-export function reportVcpu(v: Vm): void {
-  phys.read(v.linear(VCPU_AREA), changetype<usize>(guest), offsetof<RunArea>());
-  backend.readGuest(v.context, state);
+export function reportVcpu(v: Vm, p: Vcpu): void {
+  phys.read(v.linear(p.area), changetype<usize>(guest), offsetof<RunArea>());
+  backend.readGuest(p.context, state);
   guest.rsp = state.rsp;
-  lastExits(v);
+  lastExits(v, p);
+  if (v.vcpus > 1) say(error().str("  of vCPU ").dec(p.number));
   say(error().str("  guest registers:"));
   registers(guest, state.rip, state.rflags);
   say(
@@ -180,13 +192,11 @@ export function reportVcpu(v: Vm): void {
 }
 
 /** What the recorder holds, oldest first, a few a line. Of a monitor's memory, so it is only printed. */
-function lastExits(v: Vm): void {
+function lastExits(v: Vm, p: Vcpu): void {
   const size = <u32>offsetof<LastExit>();
   let out = error().str("  last exits (reason@rip):");
   for (let i = LAST_EXITS; i > 0; i--) {
-    const at = v.linear(
-      VCPU_AREA + LAST_EXITS_OFFSET + ((guest.nextExit - i * size) & (LAST_EXITS * size - 1)),
-    );
+    const at = v.linear(p.area + LAST_EXITS_OFFSET + ((guest.nextExit - i * size) & (LAST_EXITS * size - 1)));
     const rip = phys.load64(at);
     const reason = phys.load32(at + offsetof<LastExit>("reason"));
     // Not written yet.

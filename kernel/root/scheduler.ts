@@ -1,8 +1,10 @@
-/** Runs the VMs in turn on this CPU until none is left. */
-import { VCPU_AREA } from "../abi/address";
+/**
+ * Runs the vCPUs that live on this CPU in turn. Every CPU is here, under root's lock but for the time in which a vCPU runs or
+ * there is nothing to do; the boot CPU returns, with the lock, when every VM has ended.
+ */
 import { Leave } from "../abi/context";
 import { Request, RunArea } from "../abi/run";
-import { LoadError, StopReason } from "../abi/stop";
+import { StopReason } from "../abi/stop";
 import { VECTOR_DEVICE, VECTOR_TIMER } from "../abi/vector";
 import * as cpu from "../machine/cpu";
 import * as phys from "../machine/phys";
@@ -11,17 +13,28 @@ import { Vector } from "../x86/vector";
 import { endOfInterrupt } from "./apic";
 import * as backend from "./backend";
 import { ticks } from "./clock";
-import { drain, serve } from "./console";
-import { printCost } from "./cost";
-import { error, info, say, warning } from "./log";
+import { drain, pollTime, serve } from "./console";
+import { cpuAt } from "./cpus";
+import { debugging } from "./debugger";
+import { acknowledgeEndings, end } from "./end";
+import { prepareDebug, serveDebug, stepLeft } from "./guestdebug";
+import { acquire, release } from "./lock";
+import { say, warning } from "./log";
 import { options } from "./options";
-import { panic } from "./panic";
-import { cause, reportTrap, reportVcpu, takeRecord } from "./report";
-import { disown, own, ownerId, resetState } from "./switch";
-import { Failure, State, Vm, create, destroy, table, vm } from "./vm";
-import { Text } from "../lib/text";
+import { panicByMachineCheck } from "./panic";
+import { takeRecord } from "./report";
+import { own } from "./switch";
+import { screen } from "./screen/screen";
+import { keepUp } from "./upkeep";
+import { State, Vcpu, vcpu } from "./vcpus";
+import { Vm, table, vm } from "./vm";
 
-/** A copy of what the monitor says, made once a return to root. */
+/** Milliseconds. */
+const DEBUG_TICK: u32 = 10;
+/** In place of a vCPU's index. */
+const NONE: u32 = 0xffffffff;
+
+/** A copy of what a monitor says, made once a return to root, under the lock. */
 const run = changetype<RunArea>(memory.data(256, 8));
 
 /** Lets host interrupts in and serves what came. */
@@ -44,239 +57,156 @@ function serveInterrupts(): void {
   if (any) serve();
 }
 
-/** Starts, or starts again, a VM that is set up. False when it cannot be made. */
-export function start(v: Vm): bool {
-  const failure = create(v);
-  if (failure == Failure.None) {
-    resetState(v);
-    return true;
-  }
-  destroy(v);
-  v.state = State.Ended;
-  const out = error().str("refused: vm").dec(v.id).str(": ");
-  if (failure == Failure.ControlStructure) {
-    say(out.str("the CPU refused its control structure"));
-    return false;
-  }
-  out.str("memory: ").size(v.memory);
-  if (failure == Failure.TooSmall) out.str(" is too small for the kernel and the initrd");
-  else out.str(": the machine has not that much left");
-  say(out);
-  return false;
-}
-
-function stopName(reason: u32): string {
-  switch (reason) {
-    case StopReason.PoweredOff:
-      return "powered off";
-    case StopReason.Reset:
-      return "reset";
-    case StopReason.TripleFault:
-      return "reset (triple fault)";
-    case StopReason.HaltedForever:
-      return "halted with interrupts off";
-    case StopReason.EntryRefused:
-      return "the CPU refused its state";
-    case StopReason.UnexpectedExit:
-      return "unexpected exit";
-    case StopReason.NotEmulated:
-      return "an instruction is not emulated that accesses unclaimed memory";
-    case StopReason.LoadFailed:
-      return "its kernel cannot be booted";
-    case StopReason.TaskSwitch:
-      return "task switch";
-    case StopReason.DeliveryNotEmulated:
-      return "an event's delivery met unclaimed memory";
-    case StopReason.Trap:
-      return "its monitor trapped";
-    case StopReason.Killed:
-      return "its monitor did not come back";
-    case StopReason.EntryFailed:
-      return "VM entry failed";
-    case StopReason.TimeLimit:
-      return "time limit";
-    default:
-      return "unknown reason";
-  }
-}
-
-function loadErrorName(e: u64): string {
-  switch (<u32>e) {
-    case LoadError.Truncated:
-      return "the file is truncated";
-    case LoadError.NotBzImage:
-      return "it is no bzImage";
-    case LoadError.TooOld:
-      return "its boot protocol is older than 2.12";
-    case LoadError.No64BitEntry:
-      return "it has no 64-bit entry point";
-    case LoadError.MemoryTooSmall:
-      return "the guest's memory is too small for it";
-    case LoadError.InitrdTooHigh:
-      return "its initrd cannot be where it wants it";
-    case LoadError.CommandLineTooLong:
-      return "its command line is too long";
-    default:
-      return "no reason known";
-  }
-}
-
-function detail(out: Text, v: Vm, reason: u32, value: u64): Text {
-  if (reason == StopReason.LoadFailed) return out.str(": ").str(loadErrorName(value));
-  if (reason == StopReason.EntryRefused) {
-    out.str(": ");
-    backend.explainEntry(v.context, out);
-    return out;
-  }
-  if (reason == StopReason.EntryFailed) {
-    return out
-      .str(", VM-instruction error ")
-      .dec(value)
-      .str(": ")
-      .str(backend.entryErrorName(<u32>value));
-  }
-  if (reason == StopReason.PoweredOff || reason == StopReason.Reset || reason == StopReason.TimeLimit)
-    return out;
-  if (reason == StopReason.Trap || reason == StopReason.Killed) return out;
-  return out.str(" (").hex(value).str(")");
-}
-
-/** Ends the VM for a reason, with what there is to say about it, and starts it again if it was a reset. */
-function end(v: Vm, reason: u32, value: u64): void {
-  drain(v);
-  const orderly = reason == StopReason.PoweredOff || reason == StopReason.Reset;
-  const reset = reason == StopReason.Reset || reason == StopReason.TripleFault;
-  const again = reset && options.reboot != 0;
-  const out = orderly ? info() : error();
-  out
-    .str("vm")
-    .dec(v.id)
-    .str(again ? ": restarts: " : ": ended: ")
-    .str(stopName(reason));
-  if (reason == StopReason.Trap) cause(out.str(": "), takeRecord());
-  else detail(out, v, reason, value);
-  say(out);
-  if (reason == StopReason.Trap || reason == StopReason.Killed) reportTrap(v, takeRecord());
-  if (!orderly) reportVcpu(v);
-  if (!again) printCost(v);
-  disown(v);
-  destroy(v);
-  v.state = State.Ended;
-  if (again) {
-    v.spentBefore += v.spent;
-    start(v);
-  }
-}
-
 /** What the monitor asks for. Its run area is copied first and not looked at again. */
-function serveRequest(v: Vm, left: u32): void {
-  phys.read(v.linear(VCPU_AREA), changetype<usize>(run), offsetof<RunArea>());
+function serveRequest(v: Vm, p: Vcpu, left: u32): void {
+  phys.read(v.linear(p.area), changetype<usize>(run), offsetof<RunArea>());
+  if (run.apicMode != p.apicMode) {
+    p.apicMode = run.apicMode;
+    backend.setApicMode(p.context, run.apicMode);
+  }
   if (left == Leave.Stop) {
     const known = run.stopReason >= StopReason.PoweredOff && run.stopReason < StopReason.Trap;
-    end(v, known ? run.stopReason : StopReason.None, run.stopDetail);
+    end(p, known ? run.stopReason : StopReason.None, run.stopDetail);
   } else if (run.request == Request.Halt) {
-    v.state = State.Halted;
-    v.wake = run.wake;
+    p.state = State.Halted;
+    p.wake = run.wake;
   } else if (run.request == Request.Pass) {
-    v.context.sliceEnd = 0;
+    p.context.sliceEnd = 0;
+  } else if (run.request == Request.Debug) {
+    serveDebug(v, run);
   }
   if (v.alive) drain(v);
+  if (left == Leave.Yield && run.request != Request.Debug && run.request != Request.Continue) stepLeft(v);
 }
 
-/** Runs the VM until it leaves to root for any reason. */
-function runOnce(v: Vm): void {
-  const id = ownerId();
-  own(v, id < table.count ? vm(id) : v);
+/** Runs the vCPU until it leaves to root for any reason. */
+function runOnce(p: Vcpu): void {
+  const v = vm(p.vm);
+  if (debugging() && !prepareDebug(v)) return end(p, StopReason.Debugger, 0);
+  const c = p.context;
+  p.loaded = 1;
+  if (p.fresh) backend.forgetTranslations(c, v.nestedTop);
+  p.fresh = 0;
+  own(p);
+  // Then interrupts that say that a vCPU is kicked are this one's.
+  c.alone = cpuAt(p.cpu).load == 1 ? 1 : 0;
   const before = tsc();
-  const c = v.context;
   cpu.armTimer(c.sliceEnd);
   const left = backend.run(c);
-  v.spent += tsc() - before;
-  v.leaves++;
+  p.spent += tsc() - before;
+  p.leaves++;
   switch (left) {
     case Leave.Yield:
     case Leave.Stop:
-      serveRequest(v, left);
+      serveRequest(v, p, left);
       break;
     case Leave.Interrupt:
-      v.interrupts++;
+      p.interrupts++;
       break;
     case Leave.Trap:
-      if (takeRecord().vector == Vector.MC) panic("machine check in a monitor");
-      end(v, StopReason.Trap, 0);
+      if (takeRecord().vector == Vector.MC) panicByMachineCheck("machine check in a monitor");
+      end(p, StopReason.Trap, 0);
       break;
     case Leave.Killed:
-      end(v, StopReason.Killed, 0);
+      end(p, StopReason.Killed, 0);
       break;
     case Leave.EntryFailed:
-      end(v, StopReason.EntryFailed, backend.entryError());
+      end(p, StopReason.EntryFailed, backend.entryError());
       break;
     case Leave.Nmi:
       say(warning().str("NMI, number ").dec(cpu.nmis()));
       break;
     case Leave.MachineCheck:
-      panic("machine check");
+      panicByMachineCheck("machine check");
       break;
     default:
-      end(v, StopReason.None, left);
+      end(p, StopReason.None, left);
   }
   limit(v);
 }
 
 /** Ends a VM whose time is up. */
 function limit(v: Vm): void {
-  if (v.alive && options.limit != 0 && v.spentBefore + v.spent + v.waited > ticks(options.limit))
-    end(v, StopReason.TimeLimit, 0);
+  if (v.alive && options.limit != 0 && v.spentBefore + v.vcpu(0).spent + v.waited > ticks(options.limit))
+    end(v.vcpu(0), StopReason.TimeLimit, 0);
 }
 
-/** Halts until an interrupt, or until the first VM wants to run again. */
+/** So many milliseconds, or less where the boot CPU has consoles to look at. */
+function upToPoll(longest: u32): u32 {
+  const polled = cpu.number() == 0 ? pollTime() : 0;
+  return polled ? min(polled, longest) : longest;
+}
+
+/** Halts until an interrupt, or until the first vCPU wants to run again. */
 function idle(): void {
+  const here = cpu.number();
   const before = tsc();
-  let wake = before + ticks(options.limit != 0 ? min<u32>(options.limit, 1000) : 1000);
-  for (let i: u32 = 0; i < table.count; i++) if (vm(i).state == State.Halted) wake = min(wake, vm(i).wake);
+  // The debugger's line is looked at when the timer ticks, and so is what has no interrupt.
+  const longest: u32 = debugging() ? DEBUG_TICK : upToPoll(1000);
+  let wake = before + ticks(options.limit != 0 ? min<u32>(options.limit, longest) : longest);
+  for (let i: u32 = 0; i < table.vcpus; i++) {
+    const p = vcpu(i);
+    if (p.cpu == here && p.state == State.Halted) wake = min(wake, p.wake);
+  }
+  wake = min(wake, screen.next);
   cpu.armTimer(wake);
+  release();
   cpu.waitForInterrupt();
+  acquire();
   const waited = tsc() - before;
   for (let i: u32 = 0; i < table.count; i++) {
+    if (vm(i).vcpu(0).cpu != here) continue;
     vm(i).waited += waited;
     limit(vm(i));
   }
 }
 
-/** Wakes who has waited long enough; whether any VM is alive, and whether one can run. */
+/** Wakes who has waited long enough, or has been kicked. Bit 0: some VM is alive, bit 1: a vCPU can run here. */
 function poll(): u32 {
+  const here = cpu.number();
   const now = tsc();
   let result: u32 = 0;
-  for (let i: u32 = 0; i < table.count; i++) {
-    const v = vm(i);
-    if (v.state == State.Halted && v.wake <= now) v.state = State.Ready;
-    if (v.alive) result |= 1;
-    if (v.state == State.Ready) result |= 2;
+  for (let i: u32 = 0; i < table.count; i++) if (vm(i).state != State.Ended) result |= 1;
+  for (let i: u32 = 0; i < table.vcpus; i++) {
+    const p = vcpu(i);
+    if (p.cpu != here || !vm(p.vm).alive) continue;
+    if (p.state == State.Halted && (p.wake <= now || p.isKicked)) p.state = State.Ready;
+    if (p.state == State.Ready) result |= 2;
   }
   return result;
 }
 
-/** The VM to run: the one that runs until its slice is over, then the next that is ready. */
-function choose(current: Vm): Vm {
-  const now = tsc();
-  if (current.state == State.Ready && now < current.context.sliceEnd) return current;
-  let n = current.id;
-  do n = (n + 1) % table.count;
-  while (vm(n).state != State.Ready);
-  vm(n).context.sliceEnd = now + ticks(options.slice);
-  return vm(n);
+function isReady(p: Vcpu): bool {
+  return p.cpu == cpu.number() && p.state == State.Ready && vm(p.vm).alive;
 }
 
-/** Returns when every VM has ended. */
+/** The vCPU to run, of which there is one: the one that runs until its slice is over, then the next that is ready. */
+function choose(current: u32): u32 {
+  const now = tsc();
+  if (current != NONE && isReady(vcpu(current)) && now < vcpu(current).context.sliceEnd) return current;
+  let n = current == NONE ? 0 : current;
+  do n = (n + 1) % table.vcpus;
+  while (!isReady(vcpu(n)));
+  vcpu(n).context.sliceEnd = now + ticks(upToPoll(options.slice));
+  return n;
+}
+
+/**
+ * Returns when every VM has ended, on the boot CPU; never on another. The lock stays taken: from then on nobody else runs root,
+ * or the two would send to the same UARTs.
+ */
 export function schedule(): void {
-  let current = vm(0);
+  let current: u32 = cpu.number() == 0 ? 0 : NONE;
+  acquire();
   for (;;) {
     serveInterrupts();
+    acknowledgeEndings();
+    keepUp();
     const what = poll();
-    if (what == 0) return;
+    if (what == 0 && cpu.number() == 0) return;
     if (what & 2) {
       current = choose(current);
-      runOnce(current);
+      runOnce(vcpu(current));
     } else {
       idle();
     }

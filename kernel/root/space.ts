@@ -8,8 +8,16 @@ import {
   GUEST_WINDOW,
   LINEAR_BASE,
   PAGE,
+  PANIC_STACK_END,
+  PANIC_STACK_SIZE,
+  PERCPU_AREA,
+  PERCPU_SLOT,
+  PERCPU_STACKS,
   PHYSICAL_WINDOW,
   ROOT_MEMORY,
+  ROOT_STACK_AREA,
+  ROOT_STACK_SIZE,
+  ROOT_STACK_SLOT,
   STACK_AREA,
   STACK_SIZE,
   STACK_SLOT,
@@ -21,15 +29,22 @@ import { Gpa, Hpa, Hva } from "../lib/addr";
 import { alignDown, alignUp } from "../lib/bits";
 import { Memory, TEXT_BYTES, boot, module, region } from "./boot";
 import { HUGE, LARGE, NO_FRAME, SMALL, allocateZeroed } from "./frames";
-import { physicalEnd } from "./physical";
+import { hasPat } from "./harden";
+import { EARLY_END, WINDOW_SIZE, physicalEnd } from "./physical";
+import { serialPort } from "./serialport";
 import { Format, link, map, mappedSize, releaseTables, tableAt, unlink } from "./tables";
+import { Stride } from "./uart";
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const UNCACHED: u64 = (1 << 4) | (1 << 3);
+/** Write combining, where the CPU has a page attribute table: kernel/root/harden.ts has put it into entry 1. */
+const COMBINED: u64 = 1 << 3;
 const USED: u64 = (1 << 6) | (1 << 5); // accessed and dirty from the start: the CPU need not write them
 const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = (<u64>1) << 63;
+/** What an entry of a top table covers. */
+const TOP_ENTRY: u64 = (<u64>1) << 39;
 
 
 @unmanaged
@@ -129,14 +144,32 @@ export function enterRootSpace(largest: u64, x2apic: bool, apic: Hpa): bool {
   for (let i: u32 = 0; i < boot.modules; i++) {
     if (!mapWindow(top, module(i).text, module(i).text + TEXT_BYTES)) return false;
   }
+  if (!mapSerialPort(top)) return false;
   cpu.writeCr3(top);
   return makeShared();
 }
 
-/** Makes [hpa, hpa + length) readable through the physical window, wherever firmware put it. False when it cannot be. */
+/** The registers of a serial port in memory, where they have been used before: through the window, as it was, but uncached. */
+function mapSerialPort(top: Hpa): bool {
+  if (!serialPort.isFound || serialPort.stride == Stride.Port) return true;
+  const page = alignDown(serialPort.base, PAGE);
+  if (mappedSize(top, PHYSICAL_WINDOW + page) != 0) return true;
+  return map(top, PHYSICAL_WINDOW + page, page, PAGE, pages(WRITABLE | NO_EXECUTE | UNCACHED, SMALL));
+}
+
+/** Root has no space of its own yet. */
+function isEarly(): bool {
+  return space.root == 0;
+}
+
+/**
+ * Makes [hpa, hpa + length) readable through the physical window, wherever firmware put it. False when it cannot be, or not yet:
+ * before root has a space of its own, there is only what boot/start.asm has mapped.
+ */
 export function ensureWindow(hpa: Hpa, length: u64): bool {
-  const end = physicalEnd();
-  return hpa < end && length <= end - hpa && mapWindow(space.root, hpa, hpa + length);
+  const end = isEarly() ? EARLY_END : physicalEnd();
+  if (hpa >= end || length > end - hpa) return false;
+  return isEarly() || mapWindow(space.root, hpa, hpa + length);
 }
 
 /** Makes a page of device registers reachable through the uncached window. */
@@ -147,10 +180,48 @@ export function ensureDevice(hpa: Hpa): bool {
   return map(space.root, UNCACHED_WINDOW + at, at, SMALL, pages(WRITABLE | NO_EXECUTE | UNCACHED, SMALL));
 }
 
+/**
+ * Makes a framebuffer reachable; what phys takes as its address then, 0 when it cannot be. Before root has its own space that is
+ * boot/start.asm's window; afterwards the uncached one, which is behind the physical one.
+ */
+export function reachDisplay(hpa: Hpa, length: u64): u64 {
+  if (isEarly()) return hpa + length <= EARLY_END ? hpa : 0;
+  const at = alignDown(hpa, SMALL);
+  const end = alignUp(hpa + length, SMALL);
+  const flags = WRITABLE | NO_EXECUTE | (hasPat() ? COMBINED : UNCACHED);
+  if (!map(space.root, UNCACHED_WINDOW + at, at, end - at, pages(flags, LARGE))) return 0;
+  return WINDOW_SIZE + hpa;
+}
+
 /** What all monitors have in common, as a tree of its own to take tables from. */
 function makeShared(): bool {
   space.shared = allocateZeroed();
   return space.shared != NO_FRAME && mapImage(space.shared);
+}
+
+/** A zeroed page in root's space, and in every monitor's to come if they all have it. NO_FRAME when memory ran out. */
+function addPage(at: Hva, everywhere: bool): Hpa {
+  const frame = allocateZeroed();
+  const format = pages(WRITABLE | NO_EXECUTE, SMALL);
+  if (frame == NO_FRAME || !map(space.root, at, frame, PAGE, format)) return NO_FRAME;
+  return !everywhere || map(space.shared, at, frame, PAGE, format) ? frame : NO_FRAME;
+}
+
+/**
+ * Makes what CPU n has, n > 0, at PERCPU_AREA and ROOT_STACK_AREA; returns where its block is. NO_FRAME when memory ran
+ * out.
+ */
+export function mapCpu(n: u32): Hpa {
+  const at = PERCPU_AREA + <u64>n * PERCPU_SLOT;
+  const own = ROOT_STACK_AREA + <u64>n * ROOT_STACK_SLOT;
+  const block = addPage(at, true);
+  let ok = block != NO_FRAME;
+  for (let i: u64 = 1; i <= PERCPU_STACKS; i++) ok = ok && addPage(at + i * PAGE, true) != NO_FRAME;
+  for (let i = PAGE; i <= ROOT_STACK_SIZE; i += PAGE)
+    ok = ok && addPage(own + ROOT_STACK_SLOT - i, false) != NO_FRAME;
+  for (let i = PAGE; i <= PANIC_STACK_SIZE; i += PAGE)
+    ok = ok && addPage(own + PANIC_STACK_END - i, false) != NO_FRAME;
+  return ok ? block : NO_FRAME;
 }
 
 /**
@@ -162,7 +233,9 @@ export function newMonitorSpace(linear: Hpa, linearSize: u64, stacks: Hpa, vcpus
   const top = allocateZeroed();
   if (top == NO_FRAME) return NO_FRAME;
   let ok = link(top, 0, 3, tableAt(shared, 0, 3), pages(0, SMALL));
-  if (!space.x2apic) ok = ok && link(top, APIC_PAGE, 4, tableAt(shared, APIC_PAGE, 4), pages(0, SMALL));
+  // The APIC's page, and what CPUs other than the boot CPU have, where there are such.
+  const apart = tableAt(shared, APIC_PAGE, 4);
+  if (apart != NO_FRAME) ok = ok && link(top, APIC_PAGE, 4, apart, pages(0, SMALL));
   ok = ok && map(top, LINEAR_BASE + PAGE, linear + PAGE, linearSize - PAGE, data());
   for (let i: u64 = 0; i < vcpus; i++) {
     ok = ok && map(top, stackTop(<u32>i) - STACK_SIZE, stacks + i * STACK_SIZE, STACK_SIZE, data());
@@ -190,6 +263,22 @@ export function mapGuestRam(top: Hpa, gpa: Gpa, hpa: Hpa, length: u64): bool {
 /** Gives a monitor's tables back; the memory that they map is the VM's to give back. */
 export function releaseMonitorSpace(top: Hpa): void {
   unlink(top, 0, 3);
-  if (!space.x2apic) unlink(top, APIC_PAGE, 4);
+  unlink(top, APIC_PAGE, 4);
   releaseTables(top);
+}
+
+/**
+ * The debugger's address space: all memory that root reaches now through the physical window, its own memory and stack.
+ * NO_FRAME when memory ran out.
+ */
+export function newDebuggerSpace(linear: Hpa, linearSize: u64, stack: Hpa): Hpa {
+  const top = allocateZeroed();
+  if (top == NO_FRAME || !mapImage(top)) return NO_FRAME;
+  if (!map(top, LINEAR_BASE + PAGE, linear + PAGE, linearSize - PAGE, data())) return NO_FRAME;
+  if (!map(top, stackTop(0) - STACK_SIZE, stack, STACK_SIZE, data())) return NO_FRAME;
+  for (let at = PHYSICAL_WINDOW; at < UNCACHED_WINDOW; at += TOP_ENTRY) {
+    const table = tableAt(space.root, at, 4);
+    if (table != NO_FRAME && !link(top, at, 4, table, pages(0, SMALL))) return NO_FRAME;
+  }
+  return top;
 }

@@ -9,9 +9,12 @@ import * as msr from "../machine/msr";
 import * as phys from "../machine/phys";
 import * as state from "../machine/state";
 import { Cr4 } from "../x86/cr";
+import { DR6_RESET } from "../x86/dr";
 import * as Msr from "../x86/msr";
 import { switchesSyscall } from "./backend";
-import { EXTENDED_STATE_MAX, Vm } from "./vm";
+import { debugging } from "./debugger";
+import { thisCpu } from "./cpus";
+import { EXTENDED_STATE_MAX, VCPUS, Vcpu, vcpu } from "./vcpus";
 
 
 @unmanaged
@@ -35,24 +38,23 @@ class Saved {
 
 @unmanaged
 class Switch {
-  /** 1 + the VM whose state is in the CPU, 0 for none. */
-  owner: u32;
   xsave: bool;
   rdtscp: bool;
   /** All that XCR0 can enable on this CPU. */
   xcr0: u64;
 }
 
-const DR6_RESET: u64 = 0xffff0ff0;
 const MXCSR_RESET: u32 = 0x1f80;
 const FCW_RESET: u32 = 0x37f;
 
-const saved = memory.data(6656, 8);
+const saved = memory.data(26624, 8);
 const owner = changetype<Switch>(memory.data(16, 8));
 const regs = memory.data(16, 4);
 
-function savedOf(id: u32): Saved {
-  return changetype<Saved>(saved + <usize>id * offsetof<Saved>());
+if (VCPUS * offsetof<Saved>() > 26624) ERROR("the vCPUs' registers do not fit");
+
+function savedOf(index: u32): Saved {
+  return changetype<Saved>(saved + <usize>index * offsetof<Saved>());
 }
 
 /** Enables XSAVE where the CPU has it. False when its state is larger than what a VM's home has for it. */
@@ -61,24 +63,27 @@ export function enableExtendedState(): bool {
   owner.xsave = bit(load<u32>(regs, 8), 26);
   cpuid.query(0x80000001, 0, regs);
   owner.rdtscp = bit(load<u32>(regs, 12), 27);
-  cpu.writeCr4(cpu.readCr4() | Cr4.OSFXSR | Cr4.OSXMMEXCPT);
+  enableExtendedStateHere();
   if (!owner.xsave) return true;
-  cpu.writeCr4(cpu.readCr4() | Cr4.OSXSAVE);
   cpuid.query(0xd, 0, regs);
   owner.xcr0 = (<u64>load<u32>(regs)) | ((<u64>load<u32>(regs, 12)) << 32);
   return load<u32>(regs, 8) <= EXTENDED_STATE_MAX;
 }
 
+/** As the boot CPU has found that there is. */
+export function enableExtendedStateHere(): void {
+  cpu.writeCr4(cpu.readCr4() | Cr4.OSFXSR | Cr4.OSXMMEXCPT | (owner.xsave ? Cr4.OSXSAVE : 0));
+}
+
 /** What a vCPU's registers are after a reset. */
-export function resetState(v: Vm): void {
-  const s = savedOf(v.id);
+export function resetState(v: Vcpu): void {
+  const s = savedOf(v.index);
   memory.fill(changetype<usize>(s), 0, offsetof<Saved>());
   s.dr6 = DR6_RESET;
   s.xcr0 = 1;
   phys.fill(v.extendedState, 0, EXTENDED_STATE_MAX);
   phys.store16(v.extendedState, FCW_RESET);
   phys.store32(v.extendedState + 24, MXCSR_RESET);
-  if (owner.owner == v.id + 1) owner.owner = 0;
 }
 
 function saveSyscall(s: Saved): void {
@@ -104,10 +109,12 @@ function restoreSyscall(s: Saved): void {
 function save(s: Saved, area: u64): void {
   if (!switchesSyscall()) saveSyscall(s);
   if (owner.rdtscp) s.tscAux = msr.read(Msr.IA32_TSC_AUX);
-  s.dr0 = state.readDr(0);
-  s.dr1 = state.readDr(1);
-  s.dr2 = state.readDr(2);
-  s.dr3 = state.readDr(3);
+  if (!debugging()) {
+    s.dr0 = state.readDr(0);
+    s.dr1 = state.readDr(1);
+    s.dr2 = state.readDr(2);
+    s.dr3 = state.readDr(3);
+  }
   if (owner.xsave) {
     s.xcr0 = state.readXcr0();
     state.writeXcr0(owner.xcr0);
@@ -118,29 +125,28 @@ function save(s: Saved, area: u64): void {
 function restore(s: Saved, area: u64): void {
   if (!switchesSyscall()) restoreSyscall(s);
   if (owner.rdtscp) msr.write(Msr.IA32_TSC_AUX, s.tscAux);
-  state.writeDr(0, s.dr0);
-  state.writeDr(1, s.dr1);
-  state.writeDr(2, s.dr2);
-  state.writeDr(3, s.dr3);
+  // With a debugger they are its own.
+  if (!debugging()) {
+    state.writeDr(0, s.dr0);
+    state.writeDr(1, s.dr1);
+    state.writeDr(2, s.dr2);
+    state.writeDr(3, s.dr3);
+  }
   if (owner.xsave) state.writeXcr0(owner.xcr0);
   state.restoreExtended(area, owner.xsave);
   if (owner.xsave) state.writeXcr0(s.xcr0);
 }
 
 /** Before the vCPU runs: puts its state into the CPU if another's is there. */
-export function own(v: Vm, lastOwner: Vm): void {
-  if (owner.owner == v.id + 1) return;
-  if (owner.owner != 0) save(savedOf(lastOwner.id), lastOwner.extendedState);
-  restore(savedOf(v.id), v.extendedState);
-  owner.owner = v.id + 1;
+export function own(v: Vcpu): void {
+  const here = thisCpu();
+  if (here.owner == v.index + 1) return;
+  if (here.owner != 0) save(savedOf(here.owner - 1), vcpu(here.owner - 1).extendedState);
+  restore(savedOf(v.index), v.extendedState);
+  here.owner = v.index + 1;
 }
 
-/** The VM whose state is in the CPU, or ~0. */
-export function ownerId(): u32 {
-  return owner.owner - 1;
-}
-
-/** The VM is gone: nobody will want its state. */
-export function disown(v: Vm): void {
-  if (owner.owner == v.id + 1) owner.owner = 0;
+/** The vCPU is gone: nobody will want its state. On the CPU where it lives. */
+export function disown(v: Vcpu): void {
+  if (thisCpu().owner == v.index + 1) thisCpu().owner = 0;
 }

@@ -133,3 +133,28 @@ export function releaseTables(top: Hpa): void {
   }
   release(top, SMALL);
 }
+
+/**
+ * Makes a 4 KiB page of its own of the one that holds `address`, which is mapped, and gives its entry these bits below the
+ * address; bits that are not among `mask` stay. False when memory for tables ran out.
+ */
+export function protect(top: Hpa, address: u64, mask: u64, bits: u64, format: Format): bool {
+  let table = top;
+  for (let level: u32 = 4; level > 1; level--) {
+    const place = slot(table, address, level);
+    const entry = load64(place);
+    if (entry & LARGE_PAGE) {
+      const smaller = allocateZeroed();
+      if (smaller == NO_FRAME) return false;
+      const leaf = level == 2 ? entry & ~LARGE_PAGE : entry;
+      for (let i: u64 = 0; i < 512; i++) store64(smaller + i * 8, leaf + i * sizeOf(level - 1));
+      store64(place, smaller | format.table);
+      table = smaller;
+    } else {
+      table = entry & ADDRESS;
+    }
+  }
+  const place = slot(table, address, 1);
+  store64(place, (load64(place) & ~mask) | bits);
+  return true;
+}

@@ -1,5 +1,9 @@
-/** A host UART (National Semiconductor PC16550D): polled or by interrupt, with a ring for what waits to be sent. */
+/**
+ * A host UART (National Semiconductor PC16550D): polled or by interrupt, with a ring for what waits to be sent. Its registers are ports, or
+ * memory, a byte or a double word each.
+ */
 import { in8, out8 } from "../machine/port";
+import { load32, load8, store32, store8 } from "../machine/phys";
 import { tsc } from "../machine/time";
 
 const RING: u32 = 65536;
@@ -24,10 +28,19 @@ const CLOCK: u32 = 115200;
 /** How often to poll a transmitter before it counts as broken: 100 ms at the slowest port access seen. */
 const POLLS: u32 = 200000;
 
+/** Bytes from one register to the next: 0 for ports. */
+export namespace Stride {
+  export const Port: u32 = 0;
+  export const Byte: u32 = 1;
+  export const Word: u32 = 4;
+}
+
 
 @unmanaged
 export class Uart {
-  port: u32;
+  /** A port, or a physical address that root reaches uncached. */
+  base: u64;
+  stride: u32;
   irq: u32;
   ring: usize;
   head: u32;
@@ -39,24 +52,43 @@ export class Uart {
   /** The last byte put: whether a line is open. */
   last: u32;
 
-  /** Sets the line to 8N1. False when there is no UART at the port: its scratch register does not hold a value. */
-  open(port: u32, irq: u32, baud: u32): bool {
-    this.port = port;
+  private get(register: u32): u32 {
+    const base = this.base;
+    if (this.stride == Stride.Port) return in8(<u32>base + register);
+    return this.stride == Stride.Byte ? load8(base + register) : load32(base + register * 4) & 255;
+  }
+
+  private set(register: u32, value: u32): void {
+    const base = this.base;
+    if (this.stride == Stride.Port) out8(<u32>base + register, value);
+    else if (this.stride == Stride.Byte) store8(base + register, value);
+    else store32(base + register * 4, value);
+  }
+
+  /**
+   * Sets the line to 8N1, and to `baud` unless that is 0: then it has the speed that firmware has set. False when there is no UART: its scratch
+   * register does not hold a value.
+   */
+  open(base: u64, stride: u32, irq: u32, baud: u32): bool {
+    this.base = base;
+    this.stride = stride;
     this.irq = irq;
     this.head = 0;
     this.tail = 0;
     this.byInterrupt = false;
     this.last = 10;
-    out8(port + Reg.SCR, 0x5a);
-    if (in8(port + Reg.SCR) != 0x5a) return false;
-    const divisor = CLOCK / baud;
-    out8(port + Reg.IER, 0);
-    out8(port + Reg.LCR, 0x80);
-    out8(port + Reg.RBR_THR, divisor & 255);
-    out8(port + Reg.IER, divisor >> 8);
-    out8(port + Reg.LCR, 3);
-    out8(port + Reg.IIR_FCR, 7);
-    out8(port + Reg.MCR, 0xb);
+    this.set(Reg.SCR, 0x5a);
+    if (this.get(Reg.SCR) != 0x5a) return false;
+    this.set(Reg.IER, 0);
+    if (baud != 0) {
+      const divisor = CLOCK / baud;
+      this.set(Reg.LCR, 0x80);
+      this.set(Reg.RBR_THR, divisor & 255);
+      this.set(Reg.IER, divisor >> 8);
+    }
+    this.set(Reg.LCR, 3);
+    this.set(Reg.IIR_FCR, 7);
+    this.set(Reg.MCR, 0xb);
     this.enabled = true;
     return true;
   }
@@ -64,7 +96,12 @@ export class Uart {
   /** From now on the interrupt says when to go on. */
   useInterrupts(): void {
     this.byInterrupt = true;
-    out8(this.port + Reg.IER, IER_RECEIVED | IER_EMPTY);
+    this.set(Reg.IER, IER_RECEIVED | IER_EMPTY);
+  }
+
+  /** Whether nobody says when to look at it. */
+  get isPolled(): bool {
+    return this.enabled && !this.byInterrupt;
   }
 
   get waiting(): u32 {
@@ -92,9 +129,9 @@ export class Uart {
   /** Sends what the transmitter takes now. */
   send(): void {
     if (!this.enabled || this.head == this.tail) return;
-    if (!(in8(this.port + Reg.LSR) & LSR_THRE)) return;
+    if (!(this.get(Reg.LSR) & LSR_THRE)) return;
     for (let i: u32 = 0; i < FIFO && this.tail != this.head; i++, this.tail++) {
-      out8(this.port, load<u8>(this.ring + (this.tail & (RING - 1))));
+      this.set(Reg.RBR_THR, load<u8>(this.ring + (this.tail & (RING - 1))));
     }
   }
 
@@ -115,12 +152,12 @@ export class Uart {
 
   /** A received byte, or -1. */
   receive(): i32 {
-    return this.enabled && in8(this.port + Reg.LSR) & LSR_DATA ? <i32>in8(this.port) : -1;
+    return this.enabled && this.get(Reg.LSR) & LSR_DATA ? <i32>this.get(Reg.RBR_THR) : -1;
   }
 
   /** Whether a cause of interrupt is pending; reading it acknowledges "transmitter empty". */
   interrupted(): bool {
-    return this.enabled && !(in8(this.port + Reg.IIR_FCR) & IIR_NONE);
+    return this.enabled && !(this.get(Reg.IIR_FCR) & IIR_NONE);
   }
 }
 
@@ -132,18 +169,25 @@ class Wait {
 
 /** How long flush() waits at least, in TSC ticks: an emulator's UART is ready when somebody reads what it sent. */
 export const wait = changetype<Wait>(memory.data(8, 8));
-const uarts = memory.data(80, 8);
-const rings = memory.data(131072, 16);
+const uarts = memory.data(144, 8);
+const rings = memory.data(196608, 16);
 
-export const UARTS: u32 = 2;
+export const UARTS: u32 = 3;
+/** The number of the UART that is neither COM1 nor COM2 (serialport.ts). */
+export const OTHER: u32 = 2;
+/** In the place of an interrupt: there is none. */
+export const NO_IRQ: u32 = 0xffffffff;
+
+if (offsetof<Uart>() > 48) ERROR("UARTs do not fit");
 
 /** UART 0 is COM1, 1 is COM2. */
 export function uart(n: u32): Uart {
-  const u = changetype<Uart>(uarts + <usize>n * 40);
+  const u = changetype<Uart>(uarts + <usize>n * 48);
   u.ring = rings + <usize>n * RING;
   return u;
 }
 
+/** Of COM1 and COM2. */
 export function comPort(n: u32): u32 {
   return n == 0 ? 0x3f8 : 0x2f8;
 }

@@ -13,10 +13,11 @@ const SVMDIS: u64 = 1 << 4;
 const LOCK: u64 = 1 << 3;
 
 /** Fn8000_000A EDX. */
-namespace Feature {
+export namespace Feature {
   export const NESTED_PAGING: u32 = 0;
   export const LBR_VIRTUALIZATION: u32 = 1;
   export const NEXT_RIP: u32 = 3;
+  export const TSC_RATIO: u32 = 4;
   export const CLEAN_BITS: u32 = 5;
   export const FLUSH_BY_ASID: u32 = 6;
   export const DECODE_ASSISTS: u32 = 7;
@@ -38,9 +39,20 @@ export class Capability {
   hasRdpru: u32;
   hasInvlpgb: u32;
   hasMcommit: u32;
+  /** Nonzero: the CPU says what it has. */
+  isTold: u32;
 
+  has(feature: u32): bool {
+    return bit(this.features, feature);
+  }
+  get hasNestedPaging(): bool {
+    return bit(this.features, Feature.NESTED_PAGING);
+  }
   get hasFlushByAsid(): bool {
     return bit(this.features, Feature.FLUSH_BY_ASID);
+  }
+  get hasTscRatio(): bool {
+    return bit(this.features, Feature.TSC_RATIO);
   }
   get hasPauseFilter(): bool {
     return bit(this.features, Feature.PAUSE_FILTER);
@@ -50,7 +62,10 @@ export class Capability {
   }
 }
 
-export const capability = changetype<Capability>(memory.data(32, 8));
+export const capability = changetype<Capability>(memory.data(40, 8));
+const first = memory.data(40, 8);
+
+if (offsetof<Capability>() > 40) ERROR("the capabilities do not fit");
 const regs = memory.data(16, 4);
 
 /** The highest leaf of a group is in EAX of its first one. */
@@ -80,6 +95,7 @@ export function describe(out: Text): Text {
   use(out, Feature.FLUSH_BY_ASID, "flush by ASID");
   use(out, Feature.PAUSE_FILTER, "pause filter");
   spare(out, Feature.LBR_VIRTUALIZATION, "LBR virtualization");
+  spare(out, Feature.TSC_RATIO, "TSC ratio");
   spare(out, Feature.AVIC, "AVIC");
   // Only guests with AMD-V of their own have a use for it.
   spare(out, Feature.VIRTUAL_GIF, "virtual GIF");
@@ -94,6 +110,11 @@ function spare(out: Text, feature: u32, name: string): void {
   if (bit(capability.features, feature)) out.str(", ").str(name).str(" (present, not used)");
 }
 
+/** Whether the firmware has locked AMD-V off. */
+export function isDisabled(): bool {
+  return (msr.read(Msr.VM_CR) & (SVMDIS | LOCK)) == (SVMDIS | LOCK);
+}
+
 /** Whether the firmware allows AMD-V; allows it itself where the firmware has left that open. */
 function enabled(why: Text): bool {
   const control = msr.read(Msr.VM_CR);
@@ -106,9 +127,8 @@ function enabled(why: Text): bool {
   return true;
 }
 
-/** Reads what there is. False, with the reason in `why`, when this CPU cannot run guests. */
-export function preflight(why: Text): bool {
-  if (!enabled(why)) return false;
+/** Reads what there is, and changes nothing. */
+export function readCapabilities(): void {
   const c = capability;
   query(0x80000001);
   c.hasHugePages = (load<u32>(regs, 12) >> 26) & 1;
@@ -120,13 +140,22 @@ export function preflight(why: Text): bool {
     c.hasRdpru = (more >> 4) & 1;
     c.hasMcommit = (more >> 8) & 1;
   }
-  if (!query(0x8000000a)) {
+  c.isTold = query(0x8000000a) ? 1 : 0;
+  if (!c.isTold) return;
+  c.asids = load<u32>(regs, 4);
+  c.features = load<u32>(regs, 12);
+}
+
+/** Reads what there is. False, with the reason in `why`, when this CPU cannot run guests. */
+export function preflight(why: Text): bool {
+  if (!enabled(why)) return false;
+  readCapabilities();
+  const c = capability;
+  if (!c.isTold) {
     why.str("AMD-V's features (CPUID 8000000Ah): not told by this CPU");
     return false;
   }
-  c.asids = load<u32>(regs, 4);
-  c.features = load<u32>(regs, 12);
-  if (!bit(c.features, Feature.NESTED_PAGING)) {
+  if (!c.hasNestedPaging) {
     why.str("nested paging (NPT): not offered by this CPU");
     return false;
   }
@@ -135,4 +164,14 @@ export function preflight(why: Text): bool {
     return false;
   }
   return true;
+}
+
+/** Whether this CPU has what the boot CPU has, which is what all vCPUs are made for; if not, `why` says so. */
+export function isAlike(why: Text): bool {
+  memory.copy(first, changetype<usize>(capability), offsetof<Capability>());
+  const able = preflight(why);
+  const same = memory.compare(first, changetype<usize>(capability), offsetof<Capability>()) == 0;
+  memory.copy(changetype<usize>(capability), first, offsetof<Capability>());
+  if (able && !same) why.str("offers other features than the boot CPU");
+  return able && same;
 }

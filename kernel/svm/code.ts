@@ -2,7 +2,14 @@
 
 export namespace Code {
   export const READ_CR4: u32 = 0x04;
+  export const READ_CR8: u32 = 0x08;
   export const WRITE_CR4: u32 = 0x14;
+  export const WRITE_CR8: u32 = 0x18;
+  /** The first of those that write control registers. */
+  export const WRITE_CR: u32 = 0x10;
+  /** The first of 16 each, by register. */
+  export const READ_DR: u32 = 0x20;
+  export const WRITE_DR: u32 = 0x30;
   /** The first of 32, by vector. */
   export const EXCEPTION: u32 = 0x40;
   export const INTR: u32 = 0x60;

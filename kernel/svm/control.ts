@@ -10,7 +10,9 @@ export const CR4_FORCED: u64 = Cr4.MCE;
 /** Offset 000h: reads in 15:0, writes in 31:16. */
 export namespace CrIntercept {
   export const READ_CR4: u32 = 1 << 4;
+  export const READ_CR8: u32 = 1 << 8;
   export const WRITE_CR4: u32 = 1 << 20;
+  export const WRITE_CR8: u32 = 1 << 24;
 }
 
 /** Offset 00Ch. */

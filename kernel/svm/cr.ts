@@ -43,7 +43,7 @@ function writeCr4(v: Vcpu, value: u64): bool {
   F.CR4.write(value | CR4_FORCED);
   // Guests change PGE to have all translations dropped, global ones too.
   if (value != v.system.cr4) flush();
-  noteCr4(value);
+  noteCr4(v, value);
   return true;
 }
 

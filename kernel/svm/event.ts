@@ -1,15 +1,23 @@
 /** Injecting events and waiting for windows under AMD-V (APM Vol. 2 15.20, Event Injection; 15.21, Interrupt and Local APIC Support). */
+import { VM_INFO } from "../abi/address";
+import { VmInfo } from "../abi/vminfo";
 import { bits } from "../lib/bits";
-import { interceptIret, interruptWindow } from "../machine/vmcb";
+import { deadline, tsc } from "../machine/time";
+import { flush, interceptIret, interruptWindow } from "../machine/vmcb";
 import { EventType, Injection } from "../vcpu/event";
 import { Attention, Blocking, NmiMask, Vcpu } from "../vcpu/vcpu";
 import { Cr0, Rflags } from "../x86/cr";
+import { DR6_BS, DR6_RESET, DR7_GD, DR7_RESET } from "../x86/dr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
 
-const DR6_BS: u64 = 1 << 14;
-const DR7_GD: u64 = 1 << 13;
 const VALID: u32 = 0x80000000;
+/**
+ * Parts of a second, as shifts, until the exit of an NMI that waits: 30 us, and twice as much each time, until an entry and an
+ * instruction take less.
+ */
+const SOONEST: u32 = 15;
+const LATEST: u32 = 7;
 
 /** Whether an event waits for an entry that has not happened. The exit after it clears the bit (15.6, #VMEXIT). */
 export function isInjecting(): bool {
@@ -46,9 +54,29 @@ export function inject(v: Vcpu, i: Injection): void {
   if (v.blocking & Blocking.Sti) F.INTERRUPT_SHADOW.write(0);
   if (type == EventType.Nmi) {
     v.nmiMask = NmiMask.Handling;
+    v.nmiTries = 0;
     interceptIret(true);
   }
   F.EVENT_INJECTION.write(event);
+}
+
+/** Makes the next entry deliver an interrupt that the guest can take. */
+export function injectInterrupt(vector: u32): void {
+  F.EVENT_INJECTION.write(F.EVENT_VALID | vector);
+}
+
+/** After a reset nothing blocks events, and none waits. */
+export function clearState(v: Vcpu): void {
+  F.INTERRUPT_SHADOW.write(0);
+  F.EVENT_INJECTION.write(0);
+  F.CR2.write(0);
+  if (v.nmiMask == NmiMask.Handling) interceptIret(false);
+  v.nmiMask = NmiMask.None;
+  if (!v.debug) {
+    F.DR6.write(DR6_RESET);
+    F.DR7.write(DR7_RESET);
+  }
+  flush();
 }
 
 /** IRET within an NMI's handler: NMIs stay blocked until it is done. */
@@ -58,8 +86,15 @@ export function onIret(v: Vcpu): void {
   interceptIret(false);
 }
 
-/** Turns the window exit for interrupts on and off; an NMI that a shadow holds back can go when an interrupt could. */
+/**
+ * Turns the window exit for interrupts on and off; an NMI that a shadow holds back can go when an interrupt could. One that waits
+ * for an IRET that has been let through, or for a shadow with IF = 0, has no exit of its own: the host's timer makes one.
+ */
 export function setWindows(v: Vcpu, wanted: u32): void {
+  if (wanted & Attention.Nmi && v.nmiMask != NmiMask.Handling) {
+    deadline(tsc() + (changetype<VmInfo>(VM_INFO).tscHz >> (SOONEST - v.nmiTries)));
+    if (v.nmiTries < SOONEST - LATEST) v.nmiTries++;
+  }
   if (v.blocking & Blocking.Sti && wanted & Attention.Nmi) wanted |= Attention.Interrupt;
   wanted &= Attention.Interrupt;
   if (wanted != v.windows) interruptWindow(wanted != 0);

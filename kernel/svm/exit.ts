@@ -5,7 +5,7 @@
 import { Exit } from "../abi/exit";
 import { bit } from "../lib/bits";
 import { flush } from "../machine/vmcb";
-import { guestClock } from "../vcpu/msr";
+import { clockOf } from "../vcpu/clock";
 import { Seg } from "../vcpu/system";
 import { Access, Attention, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Efer, Rflags } from "../x86/cr";
@@ -59,6 +59,8 @@ export function loadStringPort(v: Vcpu, info: u32): void {
 /** DR6 and DR7 are as the handler is to see them (15.12.2, #DB). */
 function decodeException(v: Vcpu, vector: u32): u32 {
   v.exitVector = vector;
+  v.exitQualification = F.DR6.read();
+  v.length = 0;
   v.exitError = <u32>F.EXIT_INFO_1.read();
   saveInterrupted(v);
   return Exit.Exception;
@@ -68,6 +70,8 @@ function decodeException(v: Vcpu, vector: u32): u32 {
 function decodeIcebp(v: Vcpu): u32 {
   if (!loadInstruction(v, Code.ICEBP)) return Exit.Refetched;
   v.exitVector = Vector.DB;
+  // It may be the debugger's (kernel/debug/breakpoint.ts).
+  if (v.debug) return Exit.Exception;
   clearGeneralDetect();
   v.skip();
   return Exit.Exception;
@@ -102,11 +106,21 @@ function decodeControlRegister(v: Vcpu, code: u32): u32 {
     v.rsp = F.RSP.read();
     v.rflags = F.RFLAGS.read();
   }
-  v.crNumber = code == Code.WRITE_CR0 ? 0 : 4;
-  v.crRead = code == Code.READ_CR4 ? 1 : 0;
+  v.crNumber = code == Code.WRITE_CR0 ? 0 : code & 15;
+  v.crRead = code < Code.WRITE_CR ? 1 : 0;
   v.crGpr = told ? (<u32>info) & 15 : v.code.rm;
   v.crValue = v.system.is64 ? v.gpr(v.crGpr) : <u32>v.gpr(v.crGpr);
   return Exit.ControlRegister;
+}
+
+/** MOV to or from a debug register (15.8.1): with decode assists too the instruction is looked at, for it is rare. */
+function decodeDebugRegister(v: Vcpu, code: u32): u32 {
+  if (!decodeInstruction(v, code)) return Exit.Refetched;
+  v.crNumber = code & 15;
+  v.crRead = code < Code.WRITE_DR ? 1 : 0;
+  v.crGpr = v.code.rm;
+  v.crValue = v.system.is64 ? v.gpr(v.crGpr) : <u32>v.gpr(v.crGpr);
+  return Exit.DebugRegister;
 }
 
 /** 15.25.6, Nested versus Guest Page Faults, Fault Ordering. The linear address is not told. */
@@ -151,6 +165,8 @@ export function decode(v: Vcpu): u32 {
     case Code.WRITE_CR0:
     case Code.READ_CR4:
     case Code.WRITE_CR4:
+    case Code.READ_CR8:
+    case Code.WRITE_CR8:
       return decodeControlRegister(v, code);
     case Code.NPF:
       return decodeMemory(v);
@@ -181,10 +197,13 @@ export function decode(v: Vcpu): u32 {
     case Code.MCOMMIT:
     case Code.TLBSYNC:
       return Exit.Undefined;
+    case Code.EXCEPTION + Vector.UD:
+      return v.debug ? decodeException(v, Vector.UD) : Exit.Unexpected;
     case Code.EXCEPTION + Vector.DB:
     case Code.EXCEPTION + Vector.AC:
       return decodeException(v, code - Code.EXCEPTION);
     default:
+      if (v.debug && code >= Code.READ_DR && code < Code.EXCEPTION) return decodeDebugRegister(v, code);
       return code >= Code.VMRUN && code <= Code.SKINIT ? Exit.Undefined : Exit.Unexpected;
   }
 }
@@ -213,7 +232,7 @@ export function complete(v: Vcpu): void {
       F.EFER.write(v.system.efer | Efer.SVME);
       flush();
     }
-    if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(guestClock.offset);
+    if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(clockOf(v).offset);
     if (v.dirty & Dirty.Cr2) F.CR2.write(v.cr2);
     if (v.dirty & Dirty.Registers) {
       F.RSP.write(v.rsp);

@@ -4,7 +4,7 @@
  */
 import * as guest from "../machine/guest";
 import { flush } from "../machine/vmcb";
-import { Prefix } from "../vcpu/code";
+import { Instruction, Prefix } from "../vcpu/code";
 import { decode } from "../vcpu/decode";
 import { Vcpu } from "../vcpu/vcpu";
 import { Efer } from "../x86/cr";
@@ -25,6 +25,8 @@ const INVD: u32 = 0x108;
 const LMSW: u32 = 6;
 const MOV_FROM_CR: u32 = 0x120;
 export const MOV_TO_CR: u32 = 0x122;
+const MOV_FROM_DR: u32 = 0x121;
+const MOV_TO_DR: u32 = 0x123;
 
 /** The instruction that exits with the code, first byte lowest, and its length from bit 24 on; 0 if it is not always the same. */
 function expected(code: u32): u32 {
@@ -93,6 +95,11 @@ function quickNext(v: Vcpu, wanted: u32): u64 {
   return rip + length;
 }
 
+/** CR8, or CR0 with LOCK, which is CR8 too on AMD's CPUs (APM Vol. 3, MOV CRn). */
+function isCr8(i: Instruction): bool {
+  return i.reg == 8 || (i.reg == 0 && (i.prefixes & Prefix.Lock) != 0);
+}
+
 /** Whether v.code is an instruction that exits with the code. */
 function isSame(v: Vcpu, code: u32): bool {
   const i = v.code;
@@ -111,9 +118,16 @@ function isSame(v: Vcpu, code: u32): bool {
       return i.opcode == MOV_FROM_CR && i.reg == 4;
     case Code.WRITE_CR4:
       return i.opcode == MOV_TO_CR && i.reg == 4;
+    case Code.READ_CR8:
+      return i.opcode == MOV_FROM_CR && isCr8(i);
+    case Code.WRITE_CR8:
+      return i.opcode == MOV_TO_CR && isCr8(i);
     case Code.WRITE_CR0:
       return i.opcode == MOV_TO_CR ? i.reg == 0 : i.opcode == GROUP7 && member == LMSW;
     default:
+      if (code >= Code.READ_DR && code < Code.EXCEPTION) {
+        return i.opcode == (code < Code.WRITE_DR ? MOV_FROM_DR : MOV_TO_DR) && i.reg == (code & 15);
+      }
       return i.opcode == ((wanted & 0xff) == ESCAPE ? 0x100 | (wanted >> 8) : wanted);
   }
 }

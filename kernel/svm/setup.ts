@@ -3,8 +3,10 @@ import { Hpa } from "../lib/addr";
 import * as msr from "../machine/msr";
 import * as phys from "../machine/phys";
 import * as svm from "../machine/svm";
+import { EventType } from "../vcpu/event";
 import { GuestSummary } from "../vcpu/summary";
-import { Cr0, Efer } from "../x86/cr";
+import { Cr0, Efer, Rflags } from "../x86/cr";
+import { DR6_RESET, DR7_RESET } from "../x86/dr";
 import * as Msr from "../x86/msr";
 import { Vector } from "../x86/vector";
 import { asidOf, forgetAsid, isStale, noteFlush } from "./asid";
@@ -24,8 +26,8 @@ import {
 import * as F from "./field";
 
 const PAGE: u64 = 4096;
-const DR6_RESET: u64 = 0xffff0ff0;
-const DR7_RESET: u64 = 0x400;
+/** Reads and writes of all debug registers. */
+const ALL_DR: u32 = 0xffffffff;
 const PAT_RESET: u64 = 0x0007040600070406;
 /** PAUSEs in a row, and cycles between two of them, that make a guest one that spins (15.14.4, Pause Intercept Filtering). */
 const PAUSE_COUNT: u64 = 3000;
@@ -79,7 +81,8 @@ export class VmcbConfig {
   nestedTop: Hpa;
   tscOffset: u64;
   number: u32;
-  padding: u32;
+  /** Whether there is a debugger: it has the debug registers, and sees first what INT1 raises where it is undefined. */
+  debug: bool;
 }
 
 function set(vmcb: Hpa, word: F.Word, value: u64): void {
@@ -97,13 +100,15 @@ export function create(c: VmcbConfig): void {
   phys.fill(vmcb, 0, PAGE);
   forgetAsid(c.number);
   const has = capability;
-  set(vmcb, F.INTERCEPT_CR, CrIntercept.READ_CR4 | CrIntercept.WRITE_CR4);
+  const registers =
+    CrIntercept.READ_CR4 | CrIntercept.WRITE_CR4 | CrIntercept.READ_CR8 | CrIntercept.WRITE_CR8;
+  set(vmcb, F.INTERCEPT_CR, pair(registers, c.debug ? ALL_DR : 0));
   set(
     vmcb,
     F.INTERCEPT_EXCEPTIONS,
     // #DB and #AC could be delivered without end (a debug or alignment fault within their own delivery).
     pair(
-      (1 << Vector.DB) | (1 << Vector.AC) | (1 << Vector.MC),
+      (1 << Vector.DB) | (1 << Vector.AC) | (1 << Vector.MC) | (c.debug ? 1 << Vector.UD : 0),
       Intercept1.INTR |
         Intercept1.NMI |
         Intercept1.INIT |
@@ -192,4 +197,26 @@ export function readGuest(vmcb: Hpa, out: GuestSummary): void {
   out.cr4 = phys.load64(vmcb + F.CR4.offset);
   out.efer = phys.load64(vmcb + F.EFER.offset);
   out.cs = phys.load16(vmcb + F.CS.offset);
+}
+
+export function setDr7(vmcb: Hpa, value: u64): void {
+  if (phys.load64(vmcb + F.DR7.offset) == value) return;
+  set(vmcb, F.DR7, value);
+  set(vmcb, F.CLEAN, 0);
+}
+
+/** Sets the trap flag to `flag`: 0, or Rflags.TF to stop behind an instruction. */
+export function setStep(vmcb: Hpa, flag: u64): void {
+  set(vmcb, F.RFLAGS, (phys.load64(vmcb + F.RFLAGS.offset) & ~Rflags.TF) | flag);
+}
+
+/**
+ * Makes the next entry deliver the guest's own exception (15.20, Event Injection): that of an INT1 of `length` bytes is a
+ * trap behind it.
+ */
+export function deliver(vmcb: Hpa, vector: u32, length: u64): void {
+  const next = phys.load64(vmcb + F.RIP.offset) + length;
+  set(vmcb, F.RIP, next);
+  set(vmcb, F.NEXT_RIP, next);
+  set(vmcb, F.EVENT_INJECTION, F.EVENT_VALID | (EventType.HardwareException << 8) | vector);
 }

@@ -5,10 +5,8 @@
 import { Cr0, Cr4, Efer } from "../x86/cr";
 import { loadPhysical } from "./bus";
 import { features, noteOsxsave } from "./cpuid";
-import { raiseGp } from "./event";
-import { RSP } from "./operand";
 import { PDPTE_RESERVED, Seg } from "./system";
-import { Dirty, Next, Vcpu } from "./vcpu";
+import { Vcpu } from "./vcpu";
 
 /** Bits whose change by the guest exits. NE must stay 1 under VT-x; CD and NW would slow the host. */
 export const CR0_WATCHED: u64 = Cr0.NE | Cr0.NW | Cr0.CD;
@@ -64,24 +62,7 @@ export function readPdptes(v: Vcpu, cr0: u64, cr4: u64): bool {
   return true;
 }
 
-/** CR8 without a local APIC: a register that holds 4 bits. */
-export function onCr8(v: Vcpu): u32 {
-  if (v.crRead) {
-    v.setGpr(v.crGpr, v.cr8);
-    if (v.crGpr == RSP) v.dirty |= Dirty.Registers;
-  } else {
-    const value = v.gpr(v.crGpr);
-    if (value > 15) {
-      raiseGp(v);
-      return Next.Resume;
-    }
-    v.cr8 = <u32>value;
-  }
-  v.skip();
-  return Next.Resume;
-}
-
 /** What the rest of the monitor must know of a new CR4. */
-export function noteCr4(value: u64): void {
-  noteOsxsave((value & Cr4.OSXSAVE) != 0);
+export function noteCr4(v: Vcpu, value: u64): void {
+  noteOsxsave(v, (value & Cr4.OSXSAVE) != 0);
 }

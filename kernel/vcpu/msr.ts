@@ -8,31 +8,23 @@ import * as Msr from "../x86/msr";
 import { tsc } from "../machine/time";
 import { features } from "./cpuid";
 import { raiseGp } from "./event";
+import { clockOf, guestTsc } from "./clock";
+import { isKvmMsr, readKvmMsr, updateKvmClock, writeKvmMsr } from "./kvmclock";
 import { Dirty, Next, Vcpu } from "./vcpu";
-
-
-@unmanaged
-class Clock {
-  /** Guest TSC = host TSC + offset. */
-  offset: u64;
-  adjust: u64;
-}
-
-/** The guest's TSC. The vendor's code writes the offset to the CPU when a handler changed it. */
-export const guestClock = changetype<Clock>(memory.data(16, 8));
 
 function read(v: Vcpu, index: u32): u64 {
   switch (index) {
     case Msr.IA32_TIME_STAMP_COUNTER:
-      return tsc() + guestClock.offset;
+      return guestTsc(v, tsc());
     case Msr.IA32_TSC_ADJUST:
-      return guestClock.adjust;
+      return clockOf(v).adjust;
     case Msr.IA32_BIOS_SIGN_ID:
     case Msr.IA32_DEBUGCTL:
       return 0;
     case Msr.IA32_EFER:
       return v.system.efer;
     default:
+      if (isKvmMsr(index)) return readKvmMsr(v, index);
       v.refuse(Refusal.UnknownMsr);
       raiseGp(v);
       return 0;
@@ -70,21 +62,22 @@ function writeEfer(v: Vcpu, value: u64): bool {
   return true;
 }
 
+function moveTsc(v: Vcpu, change: u64): void {
+  clockOf(v).offset += change;
+  clockOf(v).adjust += change;
+  v.dirty |= Dirty.TscOffset;
+  updateKvmClock(v);
+}
+
 /** Whether the write is taken; if not it is #GP. */
 function write(v: Vcpu, index: u32, value: u64): bool {
   switch (index) {
-    case Msr.IA32_TIME_STAMP_COUNTER: {
+    case Msr.IA32_TIME_STAMP_COUNTER:
       // A write moves IA32_TSC_ADJUST by as much (SDM Vol. 3B 18.17.3, Time-Stamp Counter Adjustment).
-      const change = value - (tsc() + guestClock.offset);
-      guestClock.offset += change;
-      guestClock.adjust += change;
-      v.dirty |= Dirty.TscOffset;
+      moveTsc(v, value - guestTsc(v, tsc()));
       return true;
-    }
     case Msr.IA32_TSC_ADJUST:
-      guestClock.offset += value - guestClock.adjust;
-      guestClock.adjust = value;
-      v.dirty |= Dirty.TscOffset;
+      moveTsc(v, value - clockOf(v).adjust);
       return true;
     case Msr.IA32_BIOS_SIGN_ID:
     case Msr.IA32_DEBUGCTL:
@@ -92,6 +85,7 @@ function write(v: Vcpu, index: u32, value: u64): bool {
     case Msr.IA32_EFER:
       return writeEfer(v, value);
     default:
+      if (isKvmMsr(index)) return writeKvmMsr(v, index, value);
       v.refuse(Refusal.UnknownMsr);
       return false;
   }

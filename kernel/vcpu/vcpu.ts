@@ -2,7 +2,7 @@
  * A vCPU as its monitor sees it, in one page of linear memory. The vendor's exit code fills in what the exit was about;
  * handlers read it, act on it and on the registers, and leave their results here for the vendor's code to write back.
  */
-import { VCPU_AREA_SIZE } from "../abi/address";
+import { VCPU_AREA, VCPU_AREA_SIZE } from "../abi/address";
 import { INSTRUCTION_OFFSET } from "../abi/code";
 import { EXIT_COUNTERS, LAST_EXITS, LAST_EXITS_OFFSET, LastExit, REFUSAL_COUNTERS } from "../abi/exit";
 import { Gprs } from "../abi/gprs";
@@ -29,6 +29,25 @@ export namespace Attention {
   export const Window: u32 = 1 << 4;
   /** A device wants the exit to end otherwise than with Next.Resume: Vcpu.leave says how. */
   export const Leave: u32 = 1 << 5;
+  /** The debugger wants to see exits (vcpu/debug.ts). */
+  export const Debug: u32 = 1 << 6;
+  /** The local APIC has an INIT or a SIPI for the vCPU. */
+  export const Init: u32 = 1 << 7;
+  /** An interrupt waits for TPR to fall, or did so at the last entry: Vcpu.tprThreshold. */
+  export const Tpr: u32 = 1 << 8;
+  /** The CPU delivers the local APIC's interrupts, and is to be told what has changed. */
+  export const Virtual: u32 = 1 << 9;
+  /** Root is to be told of RunArea.apicMode before the guest goes on. */
+  export const ApicMode: u32 = 1 << 10;
+}
+
+/** What the vCPU waits for, in Vcpu.halted. */
+export namespace Halted {
+  export const Running: u32 = 0;
+  /** It executed HLT and nothing has woken it. */
+  export const Hlt: u32 = 1;
+  /** Nothing but a SIPI starts it. */
+  export const WaitForSipi: u32 = 2;
 }
 
 /** Blocking by instruction or event, in Vcpu.blocking: the VMCS's interruptibility bits (SDM Vol. 3C 25.4.2). */
@@ -130,16 +149,25 @@ export class Vcpu extends RunArea {
   windows: u32;
   /** Nonzero: a debug exception is due, which goes before NMIs and interrupts. */
   debugDue: u32;
-  /** The guest executed HLT and nothing has woken it. */
+  /** The priority class below which the guest's TPR must fall to exit; 0 for none. */
+  tprThreshold: u32;
+  /** One of Halted. */
   halted: u32;
-  cr8: u32;
   /** One of NmiMask, and where that IRET is. */
   nmiMask: u32;
+  /** How often an NMI that waits has looked whether it can go (svm/event.ts). */
+  nmiTries: u32;
   nmiReturn: u64;
   /** Bytes of the instruction that the CPU has handed over with the exit, at most 15, and how many: 0 for none. */
   codeLow: u64;
   codeHigh: u64;
   prefetched: u32;
+
+  // Exit.DebugRegister uses Exit.ControlRegister's. DR0 to DR3 while the debugger has the CPU's.
+  dr0: u64;
+  dr1: u64;
+  dr2: u64;
+  dr3: u64;
 
   /** General register n, numbered as in ModR/M. */
   gpr(n: u32): u64 {
@@ -155,6 +183,19 @@ export class Vcpu extends RunArea {
   }
   set al(value: u32) {
     store<u8>(changetype<usize>(this), <u8>value, offsetof<Gprs>("rax"));
+  }
+
+  /** DRn, 0 to 3, while the debugger has the CPU's. */
+  breakpoint(n: u32): u64 {
+    return load<u64>(changetype<usize>(this) + ((<usize>n) << 3), offsetof<Vcpu>("dr0"));
+  }
+  setBreakpoint(n: u32, value: u64): void {
+    store<u64>(changetype<usize>(this) + ((<usize>n) << 3), value, offsetof<Vcpu>("dr0"));
+  }
+
+  /** The vCPU's number in its VM, from 0 on. */
+  get number(): u32 {
+    return (<u32>changetype<usize>(this) - VCPU_AREA) / VCPU_AREA_SIZE;
   }
 
   get system(): System {
@@ -205,6 +246,13 @@ export class Vcpu extends RunArea {
 }
 
 const SYSTEM_OFFSET: usize = 2048;
+/** What CPUID's basic leaves say to this vCPU: 32 answers of 16 bytes (cpuid.ts). */
+export const CPUID_OFFSET: usize = 3072;
+const CPUID_SIZE: usize = 512;
+/** The event to inject (event.ts), the vCPU's TSC (clock.ts), an answer of CPUID that is put together (cpuid.ts). */
+export const INJECTION_OFFSET: usize = 3584;
+export const CLOCK_OFFSET: usize = 3600;
+export const ANSWER_OFFSET: usize = 3632;
 
 if (offsetof<Vcpu>() > EXIT_COUNTERS) ERROR("the vCPU's fields run into its exit counters");
 if (LAST_EXITS_OFFSET + LAST_EXITS * offsetof<LastExit>() > SYSTEM_OFFSET) {
@@ -213,5 +261,11 @@ if (LAST_EXITS_OFFSET + LAST_EXITS * offsetof<LastExit>() > SYSTEM_OFFSET) {
 if (SYSTEM_OFFSET + offsetof<System>() + Seg.Count * offsetof<Segment>() > INSTRUCTION_OFFSET) {
   ERROR("the system registers run into the instruction");
 }
-if (INSTRUCTION_OFFSET + offsetof<Instruction>() > VCPU_AREA_SIZE)
-  ERROR("the instruction runs out of the vCPU's area");
+if (INSTRUCTION_OFFSET + offsetof<Instruction>() > CPUID_OFFSET)
+  ERROR("the instruction runs into CPUID's answers");
+if (CPUID_OFFSET + CPUID_SIZE > INJECTION_OFFSET) ERROR("CPUID's answers run into the vCPU's event");
+
+/** vCPU n of this VM. */
+export function vcpuAt(n: u32): Vcpu {
+  return changetype<Vcpu>(<usize>(VCPU_AREA + n * VCPU_AREA_SIZE));
+}

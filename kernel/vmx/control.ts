@@ -13,6 +13,7 @@ export namespace Pin {
   export const NMI_EXITING: u32 = 1 << 3;
   export const VIRTUAL_NMIS: u32 = 1 << 5;
   export const ACTIVATE_PREEMPTION_TIMER: u32 = 1 << 6;
+  export const POSTED_INTERRUPTS: u32 = 1 << 7;
 }
 
 /** 25.6.2, Processor-Based VM-Execution Controls: primary. */
@@ -22,9 +23,11 @@ export namespace Processor {
   export const HLT_EXITING: u32 = 1 << 7;
   export const MWAIT_EXITING: u32 = 1 << 10;
   export const RDPMC_EXITING: u32 = 1 << 11;
+  export const USE_TPR_SHADOW: u32 = 1 << 21;
   export const CR8_LOAD_EXITING: u32 = 1 << 19;
   export const CR8_STORE_EXITING: u32 = 1 << 20;
   export const NMI_WINDOW_EXITING: u32 = 1 << 22;
+  export const MOV_DR_EXITING: u32 = 1 << 23;
   export const UNCONDITIONAL_IO_EXITING: u32 = 1 << 24;
   export const USE_MSR_BITMAPS: u32 = 1 << 28;
   export const MONITOR_EXITING: u32 = 1 << 29;
@@ -33,13 +36,18 @@ export namespace Processor {
 
 /** 25.6.2: secondary. */
 export namespace Secondary {
+  export const VIRTUALIZE_APIC_ACCESSES: u32 = 1 << 0;
   export const ENABLE_EPT: u32 = 1 << 1;
   export const ENABLE_RDTSCP: u32 = 1 << 3;
+  export const VIRTUALIZE_X2APIC_MODE: u32 = 1 << 4;
   export const ENABLE_VPID: u32 = 1 << 5;
   export const WBINVD_EXITING: u32 = 1 << 6;
   export const UNRESTRICTED_GUEST: u32 = 1 << 7;
+  export const APIC_REGISTER_VIRTUALIZATION: u32 = 1 << 8;
+  export const VIRTUAL_INTERRUPT_DELIVERY: u32 = 1 << 9;
   export const ENABLE_INVPCID: u32 = 1 << 12;
   export const ENCLS_EXITING: u32 = 1 << 15;
+  export const USE_TSC_SCALING: u32 = 1 << 25;
   export const ENCLV_EXITING: u32 = 1 << 28;
 }
 

@@ -5,7 +5,7 @@
  * Operation).
  */
 import { flush } from "../machine/vmcs";
-import { CR4_FREE, isBadCr0, isBadCr4, noteCr4, onCr8, readPdptes } from "../vcpu/cr";
+import { CR4_FREE, isBadCr0, isBadCr4, noteCr4, readPdptes } from "../vcpu/cr";
 import { raiseGp } from "../vcpu/event";
 import { onUnexpected } from "../vcpu/instruction";
 import { Next, Vcpu } from "../vcpu/vcpu";
@@ -27,12 +27,11 @@ function writeCr4(v: Vcpu, value: u64): bool {
   F.CR4_SHADOW.write(value);
   // The second execution changes none of these in the CPU, so it flushes nothing for them.
   if ((value ^ v.system.cr4) & (Cr4.PCIDE | Cr4.SMEP)) flush();
-  noteCr4(value);
+  noteCr4(v, value);
   return true;
 }
 
 export function onControlRegister(v: Vcpu): u32 {
-  if (v.crNumber == 8) return onCr8(v);
   let taken: bool;
   if (v.crNumber == 0) taken = writeCr0(v, v.crValue);
   else if (v.crNumber == 4) taken = writeCr4(v, v.crValue);

@@ -1,9 +1,11 @@
 /** Injecting events and waiting for windows under VT-x (SDM Vol. 3C 27.6, Event Injection; 27.7.5 to 27.7.6, windows). */
 import { bits } from "../lib/bits";
+import { setCr2, setDr6 } from "../machine/registers";
 import { interruptWindow, nmiWindow } from "../machine/vmcs";
 import { EventType, Injection } from "../vcpu/event";
 import { Attention, Blocking, Vcpu } from "../vcpu/vcpu";
 import { Cr0 } from "../x86/cr";
+import { DR6_RESET } from "../x86/dr";
 import * as F from "./field";
 
 const VALID: u32 = 0x80000000;
@@ -51,6 +53,25 @@ export function inject(v: Vcpu, i: Injection): void {
   if (blocking != v.blocking) F.GUEST_INTERRUPTIBILITY.write(blocking);
   v.blocking = blocking;
   F.ENTRY_INTERRUPTION.write(i.event);
+}
+
+/** Makes the next entry deliver an interrupt that the guest can take. */
+export function injectInterrupt(vector: u32): void {
+  F.ENTRY_INTERRUPTION.write(VALID | vector);
+}
+
+/** An exit when the guest's TPR falls below this class; 0 for none (25.6.8, Controls for APIC Virtualization). */
+export function setTprThreshold(priority: u32): void {
+  F.TPR_THRESHOLD.write(priority & 15);
+}
+
+/** After a reset nothing blocks events, and none waits. */
+export function clearState(v: Vcpu): void {
+  F.GUEST_INTERRUPTIBILITY.write(0);
+  F.GUEST_PENDING_DEBUG.write(0);
+  F.ENTRY_INTERRUPTION.write(0);
+  setCr2(0);
+  if (!v.debug) setDr6(DR6_RESET);
 }
 
 /**

@@ -6,10 +6,11 @@ import { Exit } from "../abi/exit";
 import { bit, bits } from "../lib/bits";
 import { dr6, setCr2, setDr6 } from "../machine/registers";
 import { EventType } from "../vcpu/event";
-import { guestClock } from "../vcpu/msr";
+import { clockOf } from "../vcpu/clock";
 import { Seg } from "../vcpu/system";
 import { Access, Attention, Blocking, Dirty, Vcpu } from "../vcpu/vcpu";
 import { Efer, Rflags } from "../x86/cr";
+import { DR6_BREAKPOINTS, DR6_CAUSES, DR7_GD } from "../x86/dr";
 import { Vector } from "../x86/vector";
 import * as F from "./field";
 import { PENDING_BS } from "./event";
@@ -18,6 +19,7 @@ import { loadControls, loadPdptes, loadRights, loadSystem } from "./system";
 /** Basic exit reasons. */
 export namespace Reason {
   export const EXCEPTION: u32 = 0;
+  export const EXTERNAL_INTERRUPT: u32 = 1;
   export const TRIPLE_FAULT: u32 = 2;
   export const INIT: u32 = 3;
   export const SIPI: u32 = 4;
@@ -32,6 +34,7 @@ export namespace Reason {
   export const VMCALL: u32 = 18;
   export const VMXON: u32 = 27;
   export const CR_ACCESS: u32 = 28;
+  export const DR_ACCESS: u32 = 29;
   export const IO: u32 = 30;
   export const RDMSR: u32 = 31;
   export const WRMSR: u32 = 32;
@@ -39,12 +42,15 @@ export namespace Reason {
   export const MSR_LOADING: u32 = 34;
   export const MWAIT: u32 = 36;
   export const MONITOR: u32 = 39;
+  export const TPR_BELOW_THRESHOLD: u32 = 43;
+  export const VIRTUALIZED_EOI: u32 = 45;
   export const EPT_VIOLATION: u32 = 48;
   export const INVEPT: u32 = 50;
   export const PREEMPTION_TIMER: u32 = 52;
   export const INVVPID: u32 = 53;
   export const WBINVD: u32 = 54;
   export const XSETBV: u32 = 55;
+  export const APIC_WRITE: u32 = 56;
   export const INVPCID: u32 = 58;
   export const VMFUNC: u32 = 59;
   export const ENCLS: u32 = 60;
@@ -56,10 +62,6 @@ export namespace Reason {
 const ENTRY_FAILURE: u32 = 0x80000000;
 const VALID: u32 = 0x80000000;
 const HAS_ERROR: u32 = 1 << 11;
-/** DR6: B0 to B3, and with BD and BS all that an exit's qualification says of it; DR7: general detect. */
-const DR6_BREAKPOINTS: u64 = 0xf;
-const DR6_CAUSES: u64 = 0x600f;
-const DR7_GD: u64 = 1 << 13;
 
 /** What completing an instruction needs: its length, and the flags and blocking that its completion changes. */
 function loadInstruction(v: Vcpu): void {
@@ -107,7 +109,9 @@ function decodeException(v: Vcpu): u32 {
   v.exitError = event & HAS_ERROR ? F.EXIT_ERROR_CODE.read() : 0;
   v.exitQualification = F.QUALIFICATION.read();
   saveInterrupted(v);
-  if (v.exitVector == Vector.DB) noteDebug(v.exitQualification);
+  // Of an INT3.
+  if (v.debug) v.length = bits(event, 10, 8) == EventType.SoftwareException ? F.EXIT_LENGTH.read() : 0;
+  if (v.exitVector == Vector.DB && !v.debug) noteDebug(v.exitQualification);
   // INT1 is a trap, but its exit comes before it is complete (28.3.3, Saving RIP, RSP, RFLAGS, and SSP).
   if (bits(event, 10, 8) == EventType.PrivilegedException) {
     loadInstruction(v);
@@ -163,6 +167,20 @@ function decodeControlRegister(v: Vcpu): u32 {
   return Exit.ControlRegister;
 }
 
+/** 28.2.1, table 28-4: qualification for MOV DR. */
+function decodeDebugRegister(v: Vcpu): u32 {
+  loadInstruction(v);
+  loadControls(v);
+  loadRights(v, Seg.CS);
+  const q = <u32>F.QUALIFICATION.read();
+  v.crNumber = q & 7;
+  v.crRead = (q >> 4) & 1;
+  v.crGpr = (q >> 8) & 15;
+  v.rsp = F.GUEST_RSP.read();
+  v.crValue = v.system.is64 ? v.gpr(v.crGpr) : <u32>v.gpr(v.crGpr);
+  return Exit.DebugRegister;
+}
+
 /** Fills in what the exit was about and says which kind it is. Not for I/O (monitor/vmx.ts). */
 export function decode(v: Vcpu): u32 {
   switch (v.reason) {
@@ -178,6 +196,13 @@ export function decode(v: Vcpu): u32 {
     case Reason.NMI_WINDOW:
       v.attention |= Attention.Window;
       return Exit.NmiWindow;
+    case Reason.TPR_BELOW_THRESHOLD:
+      return Exit.Wanted;
+    case Reason.VIRTUALIZED_EOI:
+    case Reason.APIC_WRITE:
+      // Behind the instruction: there is nothing to complete.
+      v.exitQualification = F.QUALIFICATION.read();
+      return Exit.Apic;
     case Reason.RDMSR:
       loadInstruction(v);
       loadControls(v);
@@ -188,6 +213,8 @@ export function decode(v: Vcpu): u32 {
       return Exit.WriteMsr;
     case Reason.CR_ACCESS:
       return decodeControlRegister(v);
+    case Reason.DR_ACCESS:
+      return v.debug ? decodeDebugRegister(v) : Exit.Unexpected;
     case Reason.EPT_VIOLATION:
       return decodeMemory(v);
     case Reason.EXCEPTION:
@@ -265,7 +292,7 @@ export function complete(v: Vcpu): void {
   }
   if (v.dirty) {
     if (v.dirty & Dirty.Efer) F.GUEST_EFER.write(v.system.efer);
-    if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(guestClock.offset);
+    if (v.dirty & Dirty.TscOffset) F.TSC_OFFSET.write(clockOf(v).offset);
     if (v.dirty & Dirty.Cr2) setCr2(v.cr2);
     // NMIs stay unblocked if IRET faults (SDM Vol. 3A 6.7.1, Handling Multiple NMIs).
     if (v.dirty & Dirty.Unblocked && !(v.attention & Attention.Exception)) {

@@ -1,21 +1,27 @@
 /** Root's side of VT-x: VMX operation and a vCPU's VMCS (SDM Vol. 3C 25, Virtual Machine Control Structures). */
+import { LINEAR_BASE } from "../abi/address";
 import { Hpa, Hva } from "../lib/addr";
 import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
+import { EventType } from "../vcpu/event";
 import { GuestSummary } from "../vcpu/summary";
+import { Blocking } from "../vcpu/vcpu";
 import { Vector } from "../x86/vector";
-import { Cr0, Cr4 } from "../x86/cr";
+import { Cr0, Cr4, Rflags } from "../x86/cr";
 import * as Msr from "../x86/msr";
 import * as cpu from "../machine/cpu";
 import * as msr from "../machine/msr";
 import * as phys from "../machine/phys";
 import * as vmx from "../machine/vmx";
 import { capability } from "./capability";
-import { CR4_FORCED, Entry, Secondary } from "./control";
+import { CR4_FORCED, Processor, Secondary } from "./control";
+import { PENDING_BS } from "./event";
 import * as F from "./field";
+import { clearInterrupts } from "./virtualapic";
 
 const PAGE: u64 = 4096;
 const EPT_WRITE_BACK: u64 = 6;
 const EPT_WALK_4: u64 = 3 << 3;
+const VALID: u32 = 0x80000000;
 
 /** Where a host resumes and what a vCPU is bound to. Addresses of pages are physical. */
 @unmanaged
@@ -32,10 +38,17 @@ export class VmcsConfig {
   gdt: Hva;
   idt: Hva;
   tscOffset: u64;
+  /** What the host's TSC is multiplied by, with 48 bits behind the point; 0: the guest's counts like it. */
+  tscMultiplier: u64;
   /** TSC ticks that the guest may run without an exit. */
   slice: u64;
+  /** The vCPU's virtual-APIC page, whose TPR is its CR8; 0: CR8 exits. */
+  virtualApic: Hpa;
+  /** Whether its interrupts may be delivered from there: the vCPU starts without. */
+  virtualInterrupts: bool;
   vpid: u32;
-  padding: u32;
+  /** Whether there is a debugger: it has the debug registers, and sees INT3 first. */
+  debug: bool;
 }
 
 /** Enters VMX operation (24.7, Enabling and Entering VMX Operation). `region` is a zeroed page. */
@@ -44,39 +57,6 @@ export function enable(region: Hpa): bool {
   cpu.writeCr4((cpu.readCr4() | capability.cr4Fixed0 | Cr4.VMXE) & capability.cr4Fixed1);
   phys.store32(region, capability.revision);
   return vmx.on(region);
-}
-
-/**
- * Lets a guest read and write directly what entries and exits, or root when it changes vCPUs, switch; everything else
- * exits (25.6.9, MSR-Bitmap Address).
- */
-export function fillMsrBitmap(page: Hpa): void {
-  phys.fill(page, 0xff, PAGE);
-  for (let i: u32 = 0; i < 2; i++) {
-    const write = i * 2048;
-    pass(page + write, Msr.IA32_SYSENTER_CS);
-    pass(page + write, Msr.IA32_SYSENTER_ESP);
-    pass(page + write, Msr.IA32_SYSENTER_EIP);
-    pass(page + write, Msr.IA32_PAT);
-    pass(page + write, Msr.IA32_STAR);
-    pass(page + write, Msr.IA32_LSTAR);
-    pass(page + write, Msr.IA32_CSTAR);
-    pass(page + write, Msr.IA32_FMASK);
-    pass(page + write, Msr.IA32_FS_BASE);
-    pass(page + write, Msr.IA32_GS_BASE);
-    pass(page + write, Msr.IA32_KERNEL_GS_BASE);
-  }
-  pass(page, Msr.IA32_TIME_STAMP_COUNTER);
-  if (capability.hasRdtscp) {
-    pass(page, Msr.IA32_TSC_AUX);
-    pass(page + 2048, Msr.IA32_TSC_AUX);
-  }
-}
-
-/** Clears the bit of an MSR: 0 to 1FFFh in the first KiB of a half, C0000000h to C0001FFFh in the second. */
-function pass(half: Hpa, index: u32): void {
-  const at = half + (index >= 0xc0000000 ? 1024 : 0) + ((index & 0x1fff) >> 3);
-  phys.store8(at, phys.load8(at) & ~(1 << (index & 7)));
 }
 
 function set16(field: F.Field16, value: u32): bool {
@@ -104,16 +84,32 @@ export function create(c: VmcsConfig): bool {
   return setControls(c) && setHost(c) && setGuest();
 }
 
+function processorControls(c: VmcsConfig): u32 {
+  const controls = capability.processor | (c.debug ? Processor.MOV_DR_EXITING : 0);
+  if (!c.virtualApic) return controls;
+  return (controls & ~(Processor.CR8_LOAD_EXITING | Processor.CR8_STORE_EXITING)) | Processor.USE_TPR_SHADOW;
+}
+
+/** Only a VM with a frequency of its own has its TSC scaled. */
+function secondaryControls(c: VmcsConfig): u32 {
+  return capability.secondary | (c.tscMultiplier ? Secondary.USE_TSC_SCALING : 0);
+}
+
 function setControls(c: VmcsConfig): bool {
   return (
     set32(F.PIN_CONTROLS, capability.pin) &&
-    set32(F.PROCESSOR_CONTROLS, capability.processor) &&
-    set32(F.SECONDARY_CONTROLS, capability.secondary) &&
+    set32(F.PROCESSOR_CONTROLS, processorControls(c)) &&
+    (!c.virtualApic || (set64(F.VIRTUAL_APIC, c.virtualApic) && set32(F.TPR_THRESHOLD, 0))) &&
+    set32(F.SECONDARY_CONTROLS, secondaryControls(c)) &&
+    (!c.virtualInterrupts || clearInterrupts()) &&
     set32(F.EXIT_CONTROLS, capability.exit) &&
-    // The guest starts in long mode; after that every exit records its mode in this control (A.6, bit 5).
-    set32(F.ENTRY_CONTROLS, capability.entry | Entry.IA32E_GUEST) &&
+    // The monitor says whether the guest starts in long mode; after that every exit records its mode here (A.6, bit 5).
+    set32(F.ENTRY_CONTROLS, capability.entry) &&
     // #DB and #AC could be delivered without end (a debug or alignment fault within their own delivery).
-    set32(F.EXCEPTION_BITMAP, (1 << Vector.DB) | (1 << Vector.AC) | (1 << Vector.MC)) &&
+    set32(
+      F.EXCEPTION_BITMAP,
+      (1 << Vector.DB) | (1 << Vector.AC) | (1 << Vector.MC) | (c.debug ? 1 << Vector.BP : 0),
+    ) &&
     set32(F.PAGE_FAULT_MASK, 0) &&
     set32(F.PAGE_FAULT_MATCH, 0) &&
     set32(F.CR3_TARGET_COUNT, 0) &&
@@ -124,6 +120,8 @@ function setControls(c: VmcsConfig): bool {
     set64(F.MSR_BITMAP, c.msrBitmap) &&
     set64(F.EPT_POINTER, eptPointer(c.ept)) &&
     set64(F.TSC_OFFSET, c.tscOffset) &&
+    // 25.6.5, Time-Stamp Counter Offset and Multiplier.
+    (!c.tscMultiplier || set64(F.TSC_MULTIPLIER, c.tscMultiplier)) &&
     set64(F.CR0_MASK, CR0_WATCHED) &&
     set64(F.CR4_MASK, ~CR4_FREE) &&
     // A second fence behind the host's timer (26.5.1, VMX-Preemption Timer): each entry starts it anew.
@@ -148,7 +146,7 @@ function setHost(c: VmcsConfig): bool {
     set64(F.HOST_CR0, cpu.readCr0()) &&
     set64(F.HOST_CR3, c.hostCr3) &&
     set64(F.HOST_CR4, cpu.readCr4()) &&
-    set64(F.HOST_FS_BASE, 0) &&
+    set64(F.HOST_FS_BASE, LINEAR_BASE) &&
     set64(F.HOST_GS_BASE, c.perCpu) &&
     set64(F.HOST_TR_BASE, c.tss) &&
     set64(F.HOST_GDTR_BASE, c.gdt) &&
@@ -159,7 +157,7 @@ function setHost(c: VmcsConfig): bool {
     set64(F.HOST_PAT, msr.read(Msr.IA32_PAT)) &&
     set64(F.HOST_EFER, msr.read(Msr.IA32_EFER)) &&
     set64(F.HOST_RSP, c.hostStack) &&
-    set64(F.HOST_RIP, vmx.exitStub())
+    set64(F.HOST_RIP, vmx.exitStub(c.debug))
   );
 }
 
@@ -188,4 +186,31 @@ export function readGuest(out: GuestSummary): void {
   out.cr4 = vmx.read(F.GUEST_CR4.encoding);
   out.efer = vmx.read(F.GUEST_EFER.encoding);
   out.cs = vmx.read(F.GUEST_CS_SELECTOR.encoding);
+}
+
+/** DR7 of the vCPU whose VMCS is current. */
+export function setDr7(value: u64): void {
+  set64(F.GUEST_DR7, value);
+}
+
+/** Whether the vCPU whose VMCS is current stops behind its next instruction: RFLAGS.TF is set, or is `flag`. */
+export function setStep(on: bool, flag: u64): void {
+  const rflags = vmx.read(F.GUEST_RFLAGS.encoding) & ~Rflags.TF;
+  set64(F.GUEST_RFLAGS, rflags | (on ? Rflags.TF : flag));
+  if (on) {
+    // With TF, blocking goes with a single step that is pending already (27.3.1.5); what it blocks the monitor holds back.
+    const blocking = <u32>vmx.read(F.GUEST_INTERRUPTIBILITY.encoding);
+    set32(F.GUEST_INTERRUPTIBILITY, blocking & ~(Blocking.Sti | Blocking.MovSs));
+  } else if (!flag) {
+    set64(F.GUEST_PENDING_DEBUG, vmx.read(F.GUEST_PENDING_DEBUG.encoding) & ~PENDING_BS);
+  }
+}
+
+/** Makes the next entry deliver the guest's own exception, of an INT3 of `length` bytes or another (27.6, Event Injection). */
+export function deliver(vector: u32, length: u32): void {
+  const type: u32 = vector == Vector.BP ? EventType.SoftwareException : EventType.HardwareException;
+  set32(F.ENTRY_INTERRUPTION, VALID | (type << 8) | vector);
+  set32(F.ENTRY_LENGTH, length);
+  const blocking = <u32>vmx.read(F.GUEST_INTERRUPTIBILITY.encoding);
+  set32(F.GUEST_INTERRUPTIBILITY, blocking & ~(Blocking.Sti | Blocking.MovSs));
 }

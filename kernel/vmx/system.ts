@@ -1,12 +1,13 @@
 /** The system registers, between their neutral form and the VMCS. */
 import { CR0_WATCHED, CR4_FREE } from "../vcpu/cr";
+import { longMode } from "../machine/vmcs";
 import { Seg } from "../vcpu/system";
 import { Vcpu } from "../vcpu/vcpu";
-import { Cr0 } from "../x86/cr";
+import { Cr0, Efer } from "../x86/cr";
+import { DR7_RESET } from "../x86/dr";
 import { CR4_FORCED } from "./control";
 import * as F from "./field";
 
-const DR7_RESET: u64 = 0x400;
 const PAT_RESET: u64 = 0x0007040600070406;
 
 /** Field n of an array of them whose encodings are 2 apart. */
@@ -86,8 +87,9 @@ export function storeSystem(v: Vcpu): void {
   F.GUEST_CR4.write(s.cr4 | CR4_FORCED);
   F.CR4_SHADOW.write(s.cr4);
   F.GUEST_EFER.write(s.efer);
+  longMode((s.efer & Efer.LMA) != 0);
   F.GUEST_PAT.write(PAT_RESET);
-  F.GUEST_DR7.write(DR7_RESET);
+  if (!v.debug) F.GUEST_DR7.write(DR7_RESET);
   F.GUEST_SYSENTER_CS.write(0);
   F.GUEST_SYSENTER_ESP.write(0);
   F.GUEST_SYSENTER_EIP.write(0);

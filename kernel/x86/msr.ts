@@ -1,5 +1,11 @@
 /** Model-specific registers (SDM Vol. 4 2.1, Architectural MSRs; APM Vol. 2 Appendix A). */
 
+/** KVM's (Linux, Documentation/virt/kvm/x86: KVM-specific MSRs): the old pair and the new one. */
+export const KVM_WALL_CLOCK_OLD: u32 = 0x11;
+export const KVM_SYSTEM_TIME_OLD: u32 = 0x12;
+export const KVM_WALL_CLOCK: u32 = 0x4b564d00;
+export const KVM_SYSTEM_TIME: u32 = 0x4b564d01;
+
 export const IA32_TIME_STAMP_COUNTER: u32 = 0x10;
 export const IA32_PLATFORM_ID: u32 = 0x17;
 export const IA32_APIC_BASE: u32 = 0x1b;

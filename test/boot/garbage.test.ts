@@ -6,7 +6,7 @@ import { bootImage, nightly, svm, vtx } from "./harness.ts";
 vi.setConfig({ testTimeout: 3_600_000 });
 
 const perBoot = 50;
-const boots = nightly ? 20 : 4;
+const boots = nightly ? 20 : 3;
 /** The first seed, to look at others: SEED=1000 scripts/test garbage */
 const first = Number(process.env["SEED"] ?? 1);
 

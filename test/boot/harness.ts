@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { MachineKind } from "../../tools/machine/machine.ts";
 import { projectDirectory } from "../../tools/machine/run-directory.ts";
 
-export { bootImage } from "../../tools/trial/boot.ts";
+export { bootImage, bootToEnd } from "../../tools/trial/boot.ts";
 export { assembleGuest, guestFile } from "../../tools/trial/guests.ts";
 
 export const nightly = process.env["NIGHTLY"] === "1";

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
-import { assembleGuest, bootImage, guestFile, places } from "./harness.ts";
+import { assembleGuest, bootImage, guestFile, places, vtx } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -13,16 +13,26 @@ test.each([
   ["qemu-tcg", "qemu64,-svm", "neither VT-x nor AMD-V: not offered by this CPU"],
   ["qemu-tcg", "max,+svm,-npt", "nested paging (NPT): not offered by this CPU"],
 ] as const)("On %s a %s is refused by the name of what it lacks", async (machine, cpu, name) => {
-  const { log, screen } = await bootImage({ machine, cpu, options: "console=vga" });
+  const { log, screen } = await bootImage({ machine, cpu, options: "console=screen" });
   const refusal = log.find((line) => line.startsWith("refused"));
   expect(refusal).toContain(name);
   expect(screen).toContain(`(tv) ${refusal}`);
   expect(log.at(-1)).toBe("halts");
 });
 
+test("A TSC of another frequency than the host's is refused by name where VT-x has no TSC scaling", async () => {
+  const { log } = await bootImage({
+    ...vtx,
+    modules: [{ file: assembleGuest("hello"), text: "kernel memory=4M tsckhz=25000" }],
+  });
+  expect(log.find((line) => line.startsWith("refused: "))).toMatch(
+    /^refused: module 0: tsckhz=25000: expected \d+, the host's; TSC scaling: not offered by this CPU$/,
+  );
+});
+
 describe.each(places)("On %s", (_name, place) => {
-  test("With console=vga the log is on the text screen as well", async () => {
-    const { screen, log } = await bootImage({ ...place, options: "console=vga" });
+  test("With console=screen the log is on the text screen as well", async () => {
+    const { screen, log } = await bootImage({ ...place, options: "console=screen" });
     expect(screen).toMatch(/^\(tv\) Typevisor \d/);
     expect(screen).toContain("(tv) refused: modules: no kernel");
     expect(log).toContain("refused: modules: no kernel");
@@ -59,8 +69,8 @@ describe.each(places)("On %s", (_name, place) => {
       ],
     });
     const cannot = "ended: its kernel cannot be booted";
-    expect(log).toContain(`vm0: ${cannot}: it is no bzImage`);
-    expect(log).toContain(`vm1: ${cannot}: it is no bzImage`);
+    expect(log).toContain(`vm0: ${cannot}: it is no bzImage, no PVH ELF file and no multiboot kernel`);
+    expect(log).toContain(`vm1: ${cannot}: it is no bzImage, no PVH ELF file and no multiboot kernel`);
     expect(log).toContain(`vm2: ${cannot}: it has no 64-bit entry point`);
     expect(log).toContain(`vm3: ${cannot}: the file is truncated`);
     expect(log).toContain("refused: vm4: memory: 4 MiB is too small for the kernel and the initrd");
@@ -70,8 +80,11 @@ describe.each(places)("On %s", (_name, place) => {
   test.each([
     ["kernel memory=3M", "module 0: memory=3M: expected a multiple of 2M"],
     ["kernel memory=much", "module 0: memory=much: expected a multiple of 2M"],
-    ["kernel mem=4M", "module 0: mem=4M: expected memory=SIZE, or -- and the guest's command line"],
-    ["ramdisk", "module 0: ramdisk: expected kernel, initrd or lines"],
+    [
+      "kernel mem=4M",
+      "module 0: mem=4M: expected memory=SIZE, cpus=N, tsckhz=N, or -- and the guest's command line",
+    ],
+    ["ramdisk", "module 0: ramdisk: expected kernel, initrd, lines or settings"],
     ["initrd", "module 0: initrd: expected after a kernel"],
   ])("A module whose string makes no sense is refused by name: %s", async (text, refusal) => {
     const { log } = await bootImage({ ...place, modules: [{ file: assembleGuest("hello"), text }] });

@@ -1,4 +1,4 @@
-/** scripts/boot on a terminal (a pseudo terminal by util-linux' script). */
+/** scripts/boot and scripts/debug on a terminal (a pseudo terminal by util-linux' script). */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { expect, test, vi } from "vitest";
 import { PlainText } from "../../tools/machine/plain-text.ts";
@@ -71,4 +71,18 @@ test.each([
   terminal.type("\x1d");
   expect(await terminal.waitFor(/status \d+/)).toMatch(/left \(\S+, .*\)\nstatus 0/);
   expect((await terminal.waitFor(/speed[^]* -?echoke.*\n/)).trim()).toBe(before.trim());
+});
+
+test("In scripts/debug Ctrl-C is GDB's: it stops the guest, and the session goes on", async () => {
+  // The shell gets Ctrl-C too, and dash would end of it.
+  using terminal = new Terminal('trap : INT; scripts/debug --machine qemu-tcg; echo "status $?"');
+  await terminal.waitFor(/\(gdb\) $/);
+  terminal.type("continue\r");
+  await terminal.waitFor(/Continuing\./);
+  terminal.type("\x03");
+  await terminal.waitFor(/received signal SIGINT[^]*\(gdb\) $/);
+  terminal.type("info inferiors\r");
+  await terminal.waitFor(/process 1[^]*process 2[^]*\(gdb\) $/);
+  terminal.type("quit\r");
+  expect(await terminal.waitFor(/status \d+/)).toMatch(/status 0$/);
 });

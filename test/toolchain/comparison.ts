@@ -1,18 +1,15 @@
 /** Runs a script on wasm3-build's C and says where other engines differ. */
 import type { Corpus } from "./corpus/corpus.ts";
-import { Batch } from "./engines.ts";
+import { Batch, type Toolchain } from "./engines.ts";
 import { Kind, Script, Status, type Outcomes } from "./script.ts";
 
 const DIFFERENCES = 10; // more would not say more
 
-/** Other ways to compile the C, none of which may change what it computes. The last makes undefined behaviour an illegal
- * instruction, which ends the runner. */
-export const variants = [
-  ["-O0"],
-  ["-O3"],
-  ["-Os"],
-  ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"],
-];
+/** Makes undefined behaviour an illegal instruction, which ends the runner. It takes address 0 of a segment for a null pointer. */
+export const sanitizer = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-UWASM3_SEGMENT"];
+
+/** Other ways to compile the C, none of which may change what it computes. */
+export const variants = [["-O0"], ["-O3"], ["-Os"], ["-UWASM3_SEGMENT"], sanitizer];
 
 /** V8 and wasm2c say the same of a null table entry as of one of another type. */
 function sameButIndirect(a: bigint, b: bigint): boolean {
@@ -26,13 +23,19 @@ export class Comparison {
   private readonly batch: Batch;
   private readonly native: Outcomes;
 
-  constructor(name: string, corpora: readonly Corpus[]) {
+  constructor(name: string, corpora: readonly Corpus[], toolchain?: Toolchain) {
     this.batch = new Batch(
       name,
       corpora.map(({ program }) => program),
+      toolchain,
     );
     corpora.forEach((corpus, module) => corpus.calls(this.script, module));
     this.native = this.batch.native(this.script);
+  }
+
+  /** How many calls did not return. */
+  trapped(): number {
+    return this.native.filter((word, i) => i % 2 === 0 && word !== BigInt(Status.Ok)).length;
   }
 
   differencesFromV8(): string[] {

@@ -1,4 +1,4 @@
-/** What the engines are asked to do, in the layout that host/runner.c reads: five 64-bit words a step. */
+/** What the engines are asked to do, in the layout that host/runner.c reads: nine 64-bit words a step. */
 
 import type { Bytes } from "./wasm.ts";
 
@@ -13,7 +13,10 @@ export const enum Kind {
   Hash,
 }
 
-const WORDS = 5;
+/** Parameters that a function called may have. */
+export const PARAMETERS = 8;
+
+const WORDS = 1 + PARAMETERS;
 
 export class Script {
   private words = new BigUint64Array(WORDS * 1024);

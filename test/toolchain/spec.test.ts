@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { moduleOf, opcodesOf, text, vector } from "./binary.ts";
+import { variants } from "./comparison.ts";
 import { buildTools, tool, workFolder } from "./engines.ts";
 import { Status } from "./script.ts";
 import { suites } from "./spec/all.ts";
@@ -23,6 +24,14 @@ describe("what the WebAssembly specification says is computed by", () => {
     console.log(`${run.length} expectations`);
     expect(run.wrong("native")).toEqual([]);
   });
+
+  test.runIf(process.env["NIGHTLY"] === "1").each(variants)(
+    "wasm3-build's C compiled with %s %s",
+    { timeout: 300_000 },
+    (...flags) => {
+      expect(run.wrongWithFlags(...flags)).toEqual([]);
+    },
+  );
 
   // These tell whether the expectations are right.
   const nullOrMismatch = (a: Status, b: Status) =>

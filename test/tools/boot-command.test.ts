@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parseOptions } from "../../tools/cli/command.ts";
-import { getGuest } from "../../tools/cli/guest.ts";
+import { getGuest, type Guest } from "../../tools/cli/guest.ts";
 import { checkRequest } from "../../tools/cli/request.ts";
 import { fetchFile } from "../../tools/guest/debian.ts";
 import { busyboxFile } from "../../tools/guest/initramfs.ts";
@@ -20,11 +20,13 @@ import { kernels } from "../../tools/guest/kernels.ts";
 import { availability } from "../../tools/machine/available.ts";
 import { Refusal } from "../../tools/machine/errors.ts";
 import { projectDirectory } from "../../tools/machine/run-directory.ts";
+import { elf, pvhNote } from "../unit/fake/elf.ts";
+import { multibootHeader } from "../unit/fake/multiboot.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
 const directory = mkdtempSync(join(tmpdir(), "typevisor-bad-"));
-const files = ["truncated", "random", "empty", "big", "directory"];
+const files = ["truncated", "random", "empty", "big", "directory", "pvh", "multiboot"];
 const file = (name: string): string => join(directory, name);
 
 beforeAll(async () => {
@@ -33,6 +35,10 @@ beforeAll(async () => {
   writeFileSync(file("truncated"), kernel.subarray(0, 5_000_000));
   writeFileSync(file("random"), Buffer.alloc(100_000, "typevisor"));
   writeFileSync(file("empty"), "");
+  const part = Buffer.concat([multibootHeader(0), Buffer.alloc(100)]);
+  const parts = [{ at: 16 << 20, bytes: part }];
+  writeFileSync(file("pvh"), elf({ parts, notes: pvhNote(16 << 20) }));
+  writeFileSync(file("multiboot"), elf({ bits: 32, entry: 16 << 20, parts }));
   writeFileSync(file("big"), "");
   truncateSync(file("big"), 600 << 20);
   mkdirSync(file("directory"));
@@ -61,19 +67,27 @@ function boot(args: string[]): Promise<Result> {
 }
 
 /** What scripts/boot does before it starts anything. */
-async function prepare(args: string[]): Promise<void> {
+async function prepare(args: string[]): Promise<Guest> {
   const options = parseOptions(
     args.map((argument) => (files.includes(argument) ? file(argument) : argument)),
   );
-  await getGuest(checkRequest(options!), file("initramfs"));
+  return getGuest(checkRequest(options!), file("initramfs"));
 }
 
+test("A multiboot kernel has no module unless one is named, others have our busybox", async () => {
+  expect((await prepare(["--kernel", "multiboot"])).initrd).toBeUndefined();
+  expect((await prepare(["--kernel", "multiboot", "--initrd", "random"])).initrd).toBe(file("random"));
+  expect((await prepare(["--kernel", "pvh"])).initrd).toBe(file("initramfs"));
+});
+
 test.each([
+  [["--kernel", "pvh", "--bare"], "pvh: a PVH kernel, but --bare boots bzImages only"],
+  [["--kernel", "pvh", "--memory", "16M"], "--memory: 16M is too small, this kernel needs at least "],
   [["--kernel", "nowhere"], "nowhere: no such file"],
   [["--kernel", "directory"], "directory: not a file"],
   [["--kernel", "empty"], "empty: the file is empty"],
   [["--kernel", "truncated"], "truncated: the file is truncated: it has 5000000 of "],
-  [["--kernel", "random"], "random: not a Linux kernel in bzImage format"],
+  [["--kernel", "random"], "random: not a kernel: no bzImage, no PVH ELF file and no multiboot kernel"],
   [["--initrd", "nowhere"], "nowhere: no such file"],
   [["--initrd", "empty"], "empty: the file is empty"],
   [["--initrd", "big"], "the initrd of 600M is too large for the guest: "],
@@ -99,7 +113,7 @@ test.each([
 test.each(["bochs", "qemu-tcg"])("Bad input is refused on %s alike", async (machine) => {
   const on = ["--machine", machine];
   await expect(prepare([...on, "--kernel", "truncated"])).rejects.toThrow("truncated: the file is truncated");
-  await expect(prepare([...on, "--kernel", "random"])).rejects.toThrow("random: not a Linux kernel");
+  await expect(prepare([...on, "--kernel", "random"])).rejects.toThrow("random: not a kernel: ");
   await expect(prepare([...on, "--initrd", "big"])).rejects.toThrow("the initrd of 600M is too large");
   await expect(prepare([...on, "--memory", "32M"])).rejects.toThrow("--memory: 32M is too small");
 });

@@ -71,3 +71,18 @@ test("docs/platform.md names every CPU and MSR policy file, and every device", (
     if (file !== "calendar.ts") expect(read("docs/platform.md")).toContain(file);
   }
 });
+
+test("docs/smp.md says of every static buffer that vCPUs share who may touch it when", () => {
+  const told = read("docs/smp.md");
+  for (const folder of ["device", "monitor", "vcpu", "vmx", "svm"])
+    for (const file of readdirSync(join(projectDirectory, "kernel", folder)))
+      if (read(`kernel/${folder}/${file}`).includes("memory.data(") && file !== "pcibar.ts")
+        expect(told).toContain(file);
+});
+
+test("The example of a breakpoint on a line of TypeScript is about that line", () => {
+  const [, file, line] = /^hbreak (\S+):(\d+)$/m.exec(read("docs/debugging/exit-handler.gdb"))!;
+  const text = read(file!).split("\n")[Number(line) - 1]!;
+  expect(text).toMatch(/^ +give\(/);
+  expect(read("docs/debugging.md")).toContain(`${file}:${line}\n${line}\t${text}\n`);
+});

@@ -22,6 +22,18 @@ test("The hypervisor gets its options, each module its file and text, one argume
   expect(config).toMatch(/\nboot\necho 'GRUB could not load.*'\nhalt\n$/);
 });
 
+test("The hypervisor is given text by a BIOS unless a video mode is asked for, and pixels by UEFI", () => {
+  const hypervisor = { path: "/boot/typevisor", text: "" };
+  const text = grubConfig({ kind: "typevisor", hypervisor, modules: [] });
+  const pixels = grubConfig({ kind: "typevisor", hypervisor, modules: [], video: "1024x768x32" });
+  // Behind the command that sets it by what the header says.
+  expect(text).toMatch(
+    /\nmultiboot2 [^]*\nif .* = efi \]; then insmod all_video; else set gfxpayload=text; fi\n/,
+  );
+  expect(text).not.toContain("\ninsmod all_video");
+  expect(pixels).toMatch(/\ninsmod all_video\nif .* else set gfxpayload='1024x768x32'; fi\n/);
+});
+
 test("A bare kernel is loaded by GRUB itself, with or without an initrd", () => {
   const kernel = { path: "/boot/kernel0", text: "quiet" };
   expect(grubConfig({ kind: "bare", kernel })).not.toContain("initrd");

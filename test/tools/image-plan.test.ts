@@ -38,3 +38,11 @@ test("Without a hypervisor nothing but the guest is on the image", () => {
   });
   expect(Object.fromEntries(files)).toEqual({ "/boot/kernel0": "/k", "/boot/initrd0": "/i" });
 });
+
+test("The guest's processors and the frequency of its TSC are in its module's text", () => {
+  const { boot } = plan("--cpus", "2", "--tsc-khz", "25000", "--append", "quiet");
+  expect(boot.kind === "typevisor" && boot.modules[0]!.text).toBe(
+    "kernel memory=512M cpus=2 tsckhz=25000 -- console=ttyS0,115200 quiet",
+  );
+  expect(() => plan("--bare", "--tsc-khz", "25000")).toThrow(/^--tsc-khz: /);
+});

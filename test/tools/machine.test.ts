@@ -37,10 +37,16 @@ describe.each(["bochs", "qemu-tcg"] as const)("%s", (kind) => {
   test("boots again after a reset, or ends when told not to", async () => {
     await using again = await start(kind);
     let resets = 0;
-    again.onReset(() => resets++);
+    const reset = new Promise<void>((resolve) =>
+      again.onReset(() => {
+        resets++;
+        resolve();
+      }),
+    );
     await again.serial[0].waitFor(printed);
     await again.serial[0].write("r");
     await again.serial[0].waitFor(printed);
+    await reset; // it is told on a line of its own, at times later
     expect(resets).toBe(1);
     await again.stop();
     await using once = await start(kind, { noReboot: true });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseMemory, parseTimeout } from "../../tools/cli/sizes.ts";
+import { parseFrequency, parseMemory, parseTimeout } from "../../tools/cli/sizes.ts";
 
 test.each([
   ["512M", 512],
@@ -33,3 +33,9 @@ test.each(["", "0", "-1", "1s", "1e3", "Infinity", "0.0", "99999999"])(
     expect(() => parseTimeout(text)).toThrow(/^--timeout: ".*" is /);
   },
 );
+
+test("--tsc-khz is what the hypervisor takes, and is refused by name otherwise", () => {
+  expect([parseFrequency("1000"), parseFrequency("8000000")]).toEqual([1000, 8_000_000]);
+  for (const text of ["", "0", "999", "8000001", "2.5", "-1", "1e6", "25M"])
+    expect(() => parseFrequency(text)).toThrow(/^--tsc-khz: expected kHz, 1000 to 8000000, is "/);
+});

@@ -222,10 +222,10 @@ test("What the shipped image's functions take is what gcc says of them, and at m
 });
 
 test("A build fails when a monitor's stack is too small, and names the chain", async () => {
-  writeFileSync(join(folder, "layout.h"), "#define STACK_SIZE 0x100ul\n");
+  writeFileSync(join(folder, "layout.h"), "#define STACK_SIZE 0x180ul\n");
   const debug = join(projectDirectory, "build/typevisor.debug");
   await expect(checkStacks(typevisor, debug, folder, projectDirectory)).rejects.toThrow(
-    /^monitor_vmx_exit may use \d+ bytes of a stack of 256: monitor_vmx_exit \(\d+\) > .*decode_decode \(\d+\) > /,
+    /^monitor_vmx_exit may use \d+ bytes of a stack of 384: monitor_vmx_exit \(\d+\) > .*decode_decode \(\d+\) > /,
   );
 });
 

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { findRsdp, genericAddress, namedPackages, readRsdp, readTable, type Table } from "./fake/acpi.ts";
+import { findRsdp, genericAddress, readRsdp, readTable, type Table } from "./fake/acpi.ts";
+import { readAml } from "./fake/aml.ts";
 import { Gpr, Next } from "./fake/exit.ts";
 import { abi } from "./fake/layout.ts";
+import { read } from "./fake/mmio.ts";
 import { Pc } from "./fake/pc.ts";
 
 /** Of the PM timer (ACPI 6.4, 4.8.3.3). */
@@ -17,29 +19,39 @@ const RESET = abi("STOPREASON_RESET");
 class Acpi extends Pc {
   readonly rsdp: number;
   readonly fadt: Table;
+  readonly madt: Table;
   readonly dsdt: Table;
+  private readonly tables: Table[];
   readonly event: number;
   readonly enable: number;
   readonly control: number;
   readonly timer: number;
 
-  constructor() {
-    super({ tscHz: BigInt(HZ) * 1000n });
+  constructor(vcpus = 1) {
+    super({ tscHz: BigInt(HZ) * 1000n, vcpus });
     this.initialisePics();
     const ram = this.machine.ram;
     this.rsdp = findRsdp(ram);
     const xsdt = readTable(ram, readRsdp(ram, this.rsdp).xsdt);
     expect([xsdt.signature, xsdt.revision, xsdt.length % 8]).toEqual(["XSDT", 1, 4]);
-    const tables = Array.from({ length: (xsdt.length - 36) / 8 }, (_, i) =>
+    this.tables = Array.from({ length: (xsdt.length - 36) / 8 }, (_, i) =>
       readTable(ram, Number(xsdt.view.getBigUint64(36 + i * 8, true))),
     );
-    this.fadt = tables.find((t) => t.signature === "FACP")!;
+    this.fadt = this.table("FACP");
+    this.madt = this.table("APIC");
     this.dsdt = readTable(ram, Number(this.fadt.view.getBigUint64(140, true)));
     this.event = this.field(56);
     this.enable = this.event + this.field(88, 1) / 2;
     this.control = this.field(64);
     this.timer = this.field(76);
     this.unmask(this.field(46, 2));
+  }
+
+  /** One that the XSDT lists, once. */
+  table(signature: string): Table {
+    const found = this.tables.filter((t) => t.signature === signature);
+    expect(found.length).toBe(1);
+    return found[0]!;
   }
 
   /** A field of the FADT (table 5.33). */
@@ -94,6 +106,7 @@ describe("The ACPI tables", () => {
       [pc.fadt.at, pc.fadt.length],
       [facs, ram.view.getUint32(facs + 4, true)],
       [pc.dsdt.at, pc.dsdt.length],
+      ...[pc.table("HPET"), pc.table("MCFG")].map((t) => [t.at, t.length]),
     ].sort(([a], [b]) => a! - b!) as [number, number][];
     for (const [n, [at, size]] of pieces.entries()) {
       const region = map.filter(({ base, end }) => base < at + size && at < end);
@@ -122,11 +135,21 @@ describe("The ACPI tables", () => {
     expect(pc.field(98, 2)).toBeGreaterThan(1000);
     const flag = (n: number) => (pc.field(112) >>> n) & 1;
     expect([0, 2, 8, 10].map(flag)).toEqual([1, 1, 1, 1]); // WBINVD, C1, 32-bit timer, reset register
-    expect([4, 5, 6].map(flag)).toEqual([1, 1, 1]); // no fixed buttons, no fixed RTC wake
+    expect([4, 5, 6].map(flag)).toEqual([0, 1, 1]); // a fixed power button, no sleep button, no fixed RTC wake
     expect([1, 3, 7, 20].map(flag)).toEqual([0, 0, 0, 0]); // not hardware-reduced
     // IA-PC boot architecture: ISA devices, a CMOS clock; no keyboard controller, no VGA.
     expect(pc.field(109, 2) & 0x27).toBe(0x05);
     expect(pc.dsdt.signature).toBe("DSDT");
+  });
+
+  test("say where the HPET is, and what its capabilities say", () => {
+    const pc = new Acpi();
+    const { view, length, revision } = pc.table("HPET");
+    expect([length, revision]).toEqual([56, 1]);
+    const { space, address } = genericAddress(view, 40);
+    expect(space).toBe(0);
+    expect(BigInt(view.getUint32(36, true))).toBe(read(pc, address, 4));
+    expect(view.getUint16(53, true)).toBeGreaterThan(0);
   });
 
   test("have an FACS on a 64-byte boundary, with nobody in the global lock", () => {
@@ -140,7 +163,7 @@ describe("The ACPI tables", () => {
   });
 
   test("have a DSDT whose _S5_ is what switches the machine off, and no other sleep type does", () => {
-    const s5 = namedPackages(machineAml(new Acpi())).get("_S5_")!;
+    const s5 = machineAml(new Acpi()).get("\\_S5_") as number[];
     expect(s5.length).toBeGreaterThanOrEqual(2);
     for (let type = 0; type < 8; type++) {
       const pc = new Acpi();
@@ -168,8 +191,8 @@ describe("The ACPI tables", () => {
   });
 });
 
-function machineAml(pc: Acpi): Uint8Array {
-  return pc.machine.ram.bytes.subarray(pc.dsdt.at + 36, pc.dsdt.at + pc.dsdt.length);
+function machineAml(pc: Acpi) {
+  return readAml(pc.machine.ram.bytes.subarray(pc.dsdt.at + 36, pc.dsdt.at + pc.dsdt.length));
 }
 
 describe("Power-management registers", () => {
@@ -244,6 +267,44 @@ describe("Power-management registers", () => {
     expect(pc.interrupt()).toBe(VECTOR);
   });
 
+  test("The operator's power button sets PWRBTN_STS, which interrupts if it may, until it is cleared", () => {
+    const BUTTON = 1 << 8;
+    const pc = new Acpi();
+    let presses = 0;
+    /** As root does it: the guest's time is interrupted, and it is entered again. */
+    const press = () => {
+      pc.machine.memory.setUint32(abi("VM_INFO") + abi("VMINFO_POWER_PRESSES"), ++presses, true);
+      pc.machine.enter();
+    };
+    press();
+    expect([pc.status, pc.interrupts()]).toEqual([BUTTON, []]);
+    pc.out(pc.event, 0xffff & ~BUTTON, 2);
+    expect(pc.status).toBe(BUTTON);
+    pc.out(pc.enable, BUTTON, 2);
+    expect(pc.interrupt()).toBe(VECTOR);
+    pc.endOfInterrupt(VECTOR);
+    expect(pc.interrupt()).toBe(VECTOR);
+    pc.out(pc.event, BUTTON, 2);
+    pc.endOfInterrupt(VECTOR);
+    expect([pc.status, pc.interrupts()]).toEqual([0, []]);
+    pc.machine.enter();
+    expect(pc.status).toBe(0);
+    presses++;
+    press();
+    expect(pc.status).toBe(BUTTON);
+    expect(pc.interrupt()).toBe(VECTOR);
+  });
+
+  test("It wakes a guest that halts", () => {
+    const pc = new Acpi();
+    pc.out(pc.enable, 1 << 8, 2);
+    pc.cpu.interruptsOn = true;
+    expect(pc.cpu.hlt()).toBe(Next.Yield);
+    pc.machine.memory.setUint32(abi("VM_INFO") + abi("VMINFO_POWER_PRESSES"), 1, true);
+    expect(pc.machine.enter()).toBe(Next.Resume);
+    expect(pc.cpu.takeInjected()?.vector).toBe(VECTOR);
+  });
+
   test("Enable and control keep the bits that are defined; SLP_EN and GBL_RLS read 0, SCI_EN reads 1", () => {
     const pc = new Acpi();
     expect([pc.in(pc.enable, 2), pc.in(pc.control, 2)]).toEqual([0, 1]);
@@ -266,7 +327,7 @@ describe("Power-management registers", () => {
       0x0721, 0x1401, 0x07210000,
     ]);
     expect(pc.out(pc.control, 0xff)).toBe(Next.Resume); // SLP_EN is in the other byte
-    const [type] = namedPackages(machineAml(pc)).get("_S5_")!;
+    const [type] = machineAml(pc).get("\\_S5_") as number[];
     expect(pc.out(pc.control + 1, (type! << 2) | (SLEEP_ENABLE >> 8))).toBe(Next.Stop);
     expect(pc.machine.stop.reason).toBe(POWERED_OFF);
   });
@@ -302,3 +363,21 @@ describe("Reset", () => {
     expect(pc.machine.stop.reason).toBe(RESET);
   });
 });
+
+test.each([1, 3])(
+  "The MADT has %i processors, an I/O APIC, what comes to other inputs, and NMIs at LINT1",
+  (vcpus) => {
+    const { view, length } = new Acpi(vcpus).madt;
+    expect([view.getUint32(36, true), view.getUint32(40, true)]).toEqual([0xfee00000, 1]);
+    const entries: number[][] = [];
+    for (let at = 44; at < length; at += view.getUint8(at + 1))
+      entries.push(Array.from({ length: view.getUint8(at + 1) }, (_, i) => view.getUint8(at + i)));
+    expect(entries).toEqual([
+      ...Array.from({ length: vcpus }, (_, n) => [0, 8, n, n, 1, 0, 0, 0]),
+      [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0],
+      [2, 10, 0, 0, 2, 0, 0, 0, 0, 0],
+      [2, 10, 0, 9, 9, 0, 0, 0, 0xd, 0],
+      [4, 6, 0xff, 0, 0, 1],
+    ]);
+  },
+);

@@ -36,13 +36,13 @@ describe("console=", () => {
     const host = boot(`${commandLine} vmconsole=none`);
     expect(host.serial.map(hasLog)).toEqual([0, 1].map((n) => n === uart));
     expect(host.ports.uarts[uart]!.divisor).toBe(divisor);
-    expect(screenOf(host).join("")).not.toContain("(tv)");
+    expect(screenOf(host).join("").includes("(tv)")).toBe(commandLine === "");
   });
 
   test.each([
-    ["console=vga", [false, false]],
-    ["console=vga console=com2", [false, true]],
-    ["console=com2 console=vga", [false, true]],
+    ["console=screen", [false, false]],
+    ["console=screen console=com2", [false, true]],
+    ["console=com2 console=screen", [false, true]],
   ])("%j: the log is on the text screen", (commandLine, uarts) => {
     const host = boot(commandLine);
     expect(screenOf(host)).toContain("(tv) done");
@@ -50,7 +50,7 @@ describe("console=", () => {
   });
 
   test("a log longer than the screen scrolls, and lines longer than it is wide wrap", () => {
-    const host = boot("console=vga vmconsole=none", { modules: kernels(12) });
+    const host = boot("console=screen vmconsole=none", { modules: kernels(12) });
     const screen = screenOf(host);
     expect(screen.slice(-3)).toEqual(["(tv) done", "(tv) halts", ""]);
     expect(screen.some((line) => line.length === 80)).toBe(true);
@@ -72,15 +72,20 @@ describe("console=", () => {
 
 describe("vmconsole=", () => {
   test.each([
-    ["", [true, false]],
-    ["vmconsole=com1", [true, false]],
-    ["vmconsole=com2", [false, true]],
-    ["vmconsole=none", [false, false]],
-  ])("%j: what a guest prints is there", (commandLine, uarts) => {
-    const host = boot(`console=vga ${commandLine}`, {
+    ["", [true, false], true],
+    ["vmconsole=com1", [true, false], false],
+    ["vmconsole=com2", [false, true], false],
+    ["vmconsole=none", [false, false], false],
+    ["vmconsole=screen", [false, false], true],
+    ["vmconsole=com2 vmconsole=screen", [false, true], true],
+    ["vmconsole=screen vmconsole=com1", [true, false], true],
+    ["vmconsole=screen vmconsole=none", [false, false], true],
+  ])("%j: what a guest prints is there", (commandLine, uarts, onScreen) => {
+    const host = boot(`console=screen ${commandLine}`, {
       run: (vcpu) => (vcpu.runs === 0 ? vcpu.print("a guest's words") : vcpu.stop("POWERED_OFF")),
     });
     expect(host.serial.map((s) => s.includes("a guest's words"))).toEqual(uarts);
+    expect(screenOf(host).some((line) => line.includes("a guest's words"))).toBe(onScreen);
   });
 });
 
@@ -150,9 +155,11 @@ describe("watchdog=", () => {
 });
 
 describe("A word that is not understood", () => {
-  const com = "com1 or com2 with ,BAUD (50 or more, divides 115200) or without, vga, none";
+  const com =
+    "com1, com2 or one other (pci, pciN, io:PORT, mmio:ADDRESS, mmio32:ADDRESS) with ,BAUD (50 or more, divides 115200) or ,keep, screen, none";
   const ms = "milliseconds, 1 to 86400000";
-  const known = "console=, vmconsole=, loglvl=, panic=, reboot=, bootscrub=, slice=, watchdog=, vmlimit=";
+  const known =
+    "console=, vmconsole=, loglvl=, panic=, end=, preflight=, hwwatchdog=, reboot=, bootscrub=, tprshadow=, apicregs=, vid=, slice=, watchdog=, vmlimit=, cpus=, debug=";
 
   test.each([
     ["console=com3", com],
@@ -166,11 +173,21 @@ describe("A word that is not understood", () => {
     ["console=com1,9600,8n1", com],
     ["console=com1,-1", com],
     ["console=COM1", com],
-    ["console=vga,9600", com],
+    ["console=screen,9600", com],
     ["console=none,9600", com],
-    ["vmconsole=vga", "com1, com2, none"],
-    ["vmconsole=com1,9600", "com1, com2, none"],
-    ["vmconsole=", "com1, com2, none"],
+    ["console=vga", com],
+    [
+      "vmconsole=vga",
+      "com1, com2 or one other (pci, pciN, io:PORT, mmio:ADDRESS, mmio32:ADDRESS), screen, none",
+    ],
+    [
+      "vmconsole=com1,9600",
+      "com1, com2 or one other (pci, pciN, io:PORT, mmio:ADDRESS, mmio32:ADDRESS), screen, none",
+    ],
+    [
+      "vmconsole=",
+      "com1, com2 or one other (pci, pciN, io:PORT, mmio:ADDRESS, mmio32:ADDRESS), screen, none",
+    ],
     ["loglvl=loud", "error, warning, info, debug"],
     ["loglvl=", "error, warning, info, debug"],
     ["loglvl=errors", "error, warning, info, debug"],
@@ -266,15 +283,22 @@ describe("A module's string", () => {
     [["kernel memory=16385G"], "module 0: memory=16385G: expected a multiple of 2M"],
     [
       ["kernel", "kernel name=x"],
-      "module 1: name=x: expected memory=SIZE, or -- and the guest's command line",
+      "module 1: name=x: expected memory=SIZE, cpus=N, tsckhz=N, or -- and the guest's command line",
     ],
-    [["kernel ro quiet"], "module 0: ro: expected memory=SIZE, or -- and the guest's command line"],
+    [
+      ["kernel ro quiet"],
+      "module 0: ro: expected memory=SIZE, cpus=N, tsckhz=N, or -- and the guest's command line",
+    ],
+    [["kernel tsckhz=999"], "module 0: tsckhz=999: expected kHz, 1000 to 8000000"],
+    [["kernel tsckhz=8000001"], "module 0: tsckhz=8000001: expected kHz, 1000 to 8000000"],
+    [["kernel tsckhz=2.5"], "module 0: tsckhz=2.5: expected kHz, 1000 to 8000000"],
+    [["kernel", "kernel tsckhz="], "module 1: tsckhz=: expected kHz, 1000 to 8000000"],
     [["initrd", "kernel"], "module 0: initrd: expected after a kernel"],
     [["kernel", "initrd", "initrd"], "module 2: initrd: expected once after a kernel"],
-    [["vmlinuz"], "module 0: vmlinuz: expected kernel, initrd or lines"],
-    [["kernel", ""], "module 1: : expected kernel, initrd or lines"],
+    [["vmlinuz"], "module 0: vmlinuz: expected kernel, initrd, lines or settings"],
+    [["kernel", ""], "module 1: : expected kernel, initrd, lines or settings"],
     [[`kernel ${"x".repeat(2041)}`], "module 0: expected a string of 2047 bytes at most"],
-    [[`${"y".repeat(2047)}`], `module 0: ${"y".repeat(60)}: expected kernel, initrd or lines`],
+    [[`${"y".repeat(2047)}`], `module 0: ${"y".repeat(60)}: expected kernel, initrd, lines or settings`],
     [["lines"], "modules: no kernel"],
     [Array.from({ length: 65 }, () => "kernel memory=2M"), "modules: more than 64 kernels"],
   ])("%j is refused: it names the module, the word, and what was expected", (texts, text) => {

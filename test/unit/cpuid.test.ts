@@ -14,14 +14,18 @@ describe.each(vendors)("On %s:", (vendor) => {
     expect(machine.exits("CPUID")).toBe(1n);
   });
 
-  test("CPUID leaf 1 hides VMX, MONITOR and x2APIC, and shows a hypervisor", () => {
+  test("CPUID leaf 1 hides VMX and MONITOR, and shows APIC, x2APIC, TSC deadline and a hypervisor", () => {
     const { machine, cpu } = startGuest({ vendor });
     cpu.cpuid(1);
     const ecx = Number(machine.gpr(Gpr.rcx));
     expect(ecx & (1 << 5)).toBe(0);
     expect(ecx & (1 << 3)).toBe(0);
-    expect(ecx & (1 << 21)).toBe(0);
+    expect((ecx >>> 21) & 1).toBe(1);
+    expect((ecx >>> 24) & 1).toBe(1);
     expect(ecx >>> 31).toBe(1);
+    expect((Number(machine.gpr(Gpr.rdx)) >>> 9) & 1).toBe(1);
+    cpu.cpuid(6);
+    expect(machine.gpr(Gpr.rax)).toBe(4n); // ARAT
   });
 
   test("CPUID leaf 15h gives the TSC's frequency as that of a crystal", () => {

@@ -1,4 +1,4 @@
-/** kernel/root/acpi.ts and apic.ts: what firmware's tables say is checked (ACPI 6.4 5.2), and what is bad is left. */
+/** kernel/root/acpi and apic.ts: what firmware's tables say is checked (ACPI 6.4 5.2), and what is bad is left. */
 import { describe, expect, test } from "vitest";
 import {
   RSDP,

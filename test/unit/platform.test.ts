@@ -215,13 +215,14 @@ describe.each(vendors)("On %s:", (vendor) => {
       expect([pc.in(0xcf8), pc.in(0xcfa), pc.in(0xcfb), pc.in(0xcfa, 2)]).toEqual([0xff, 0xff, 0xff, 0xffff]);
     });
 
-    test("has no device: each function's registers read all ones by byte, word and double word, enabled or not", () => {
+    test("reads all ones by byte, word and double word where no function is, or it is not enabled", () => {
       const pc = new Pc({ vendor });
       const random = new Random(7);
       for (let i = 0; i < 3000; i++) {
         const [bus, device, register] = [i % 3 ? 0 : random.below(256), i % 32, random.below(64)];
         const where = (bus << 16) | (device << 11) | (random.below(8) << 8) | (register << 2);
-        pc.out(0xcf8, random.below(8) ? 0x80000000 | where : where, 4);
+        const there = bus === 0 && (device === 0 || device === 31);
+        pc.out(0xcf8, random.below(8) && !there ? 0x80000000 | where : where, 4);
         const offset = random.below(4);
         if (random.below(4) === 0) pc.out(0xcfc + offset, 0);
         expect(pc.in(0xcfc + offset)).toBe(0xff);

@@ -224,6 +224,35 @@ describe.each(vendors)("on %s", (vendor) => {
       },
     );
 
+    test("Ctrl-^ p presses the power button, which wakes a guest; Ctrl-^ twice is typed; the rest is input", () => {
+      const seen: [string, number][] = [];
+      const typed = ["a\x1epb", "\x1ep", "c\x1e\x1ed", "\x1exe", "\x1e", "p"];
+      const { log } = turnsOf({
+        ioapicInputs: 24,
+        firmware: ordinaryTables,
+        modules: kernels(1),
+        idle: (host) => {
+          const next = typed.shift();
+          if (next !== undefined) host.ports.uarts[0].receive(next);
+          host.tsc += 3n * MS;
+        },
+        run: (vcpu) => {
+          const presses = Number(vcpu.load(abi("VM_INFO") + abi("VMINFO_POWER_PRESSES"), 4));
+          if (vcpu.runs > 0) seen.push([vcpu.input(), presses]);
+          return typed.length === 0 && presses === 3 ? vcpu.stop("POWERED_OFF") : vcpu.haltUntil();
+        },
+      });
+      expect(seen).toEqual([
+        ["ab", 1],
+        ["", 2],
+        ["c\x1ed", 2],
+        ["e", 2],
+        ["", 3],
+      ]);
+      expect(log.filter((line) => line === "vm0: power button").length).toBe(3);
+      expect(log.some((line) => line.startsWith("console: Ctrl-^ p "))).toBe(true);
+    });
+
     test("Input goes to the first VM that is alive", () => {
       const got: string[] = ["", ""];
       turnsOf({

@@ -72,7 +72,7 @@ describe("MSRs", () => {
     ["Intel's PLATFORM_ID", 0x17],
     ["VM_CR", 0xc0010114],
     ["VM_HSAVE_PA", 0xc0010117],
-    ["a hypervisor's", 0x4b564d00],
+    ["a hypervisor's", 0x4b564d02],
     ["an IOPM trap", 0xc0010050],
   ])("%s is none: #GP, counted", (_, index) => {
     const { machine, cpu } = guestOf();

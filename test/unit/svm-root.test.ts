@@ -138,6 +138,7 @@ describe("The log says what is used of AMD-V", () => {
   test.each([
     [1, "LBR virtualization (present, not used)"],
     [3, "next RIP"],
+    [4, "TSC ratio (present, not used)"],
     [5, "clean bits"],
     [6, "flush by ASID"],
     [7, "decode assists"],
@@ -184,6 +185,8 @@ const hasMore = (n: number) => (cpu: SvmCpu) => (cpu.more & (1 << n)) !== 0;
 /** From APM Vol. 2 Appendix B and 15.7 to 15.14, and from what a guest may not do. */
 const intercepts: Record<string, Intercept> = {
   "read of CR4": { offset: 0x00, bit: 4, why: "MCE is on, whatever the guest has written" },
+  "read of CR8": { offset: 0x00, bit: 8, why: "it is the local APIC's" },
+  "write of CR8": { offset: 0x00, bit: 24, why: "as its read: what TPR held back may be due" },
   "write of CR4": { offset: 0x00, bit: 20, why: "MCE stays on: a machine check is the host's" },
   "#DB": { offset: 0x08, bit: 1, why: "it can be raised within its own delivery for ever" },
   "#AC": { offset: 0x08, bit: 17, why: "as #DB" },

@@ -7,11 +7,13 @@ import { assembleGuest } from "../trial/guests.ts";
 export async function measureExits(
   machine: MachineKind,
   cpu: string | undefined,
+  options: string,
 ): Promise<Map<string, number>> {
   const { console } = await bootImage({
     machine,
     ...(cpu === undefined ? {} : { cpu }),
     exact: true,
+    options,
     modules: [{ file: assembleGuest("bench"), text: "kernel memory=4M" }],
   });
   const ticks = new Map<string, number>();

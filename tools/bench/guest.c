@@ -1,5 +1,6 @@
 /* What operations cost inside a Linux guest, in ticks of the TSC: on Bochs a tick is an instruction. Prints lines of
- * "bench NAME TICKS". The median of several rounds: an interrupt in one round does not count. */
+ * "bench NAME TICKS". The median of several rounds: an interrupt in one round does not count. Of
+ * sleeps it is the least. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,18 @@ static void bench(const char *name, void (*round)(int count), int count) {
   }
   qsort(ticks, ROUNDS, sizeof *ticks, by_size);
   printf("bench %s %.1f\n", name, (double)ticks[ROUNDS / 2] / count);
+}
+
+/* Ticks of the quickest of `rounds` operations. */
+static void bench_least(const char *name, void (*round)(int count), int rounds) {
+  uint64_t least = -1;
+  for (int i = 0; i < rounds; i++) {
+    uint64_t start = tsc();
+    round(1);
+    uint64_t ticks = tsc() - start;
+    if (ticks < least) least = ticks;
+  }
+  printf("bench %s %.1f\n", name, (double)least);
 }
 
 static void do_nothing(int count) {
@@ -75,7 +88,7 @@ int main(void) {
   bench("cpuid", do_cpuid, 1000);
   if (ioperm(0x3f8, 8, 1) == 0) bench("uart-status", do_status, 1000);
   bench("fresh-page", do_pages, 256);
-  bench("nanosleep-1ms", do_sleep, 4);
+  bench_least("nanosleep-1ms", do_sleep, 1000);
   bench("fork-wait", do_fork, 4);
   return 0;
 }

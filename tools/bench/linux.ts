@@ -27,8 +27,8 @@ export interface LinuxResult {
 /** MiB of the guest, and of the machine when there is no hypervisor: the kernel initialises as many pages. */
 const memory = 512;
 /** On Bochs 2.7's ryzen MWAITX, with which Linux delays, takes a thousand times as long as it is told to. */
-function commandLine(cpu: string | undefined): string {
-  return `console=ttyS0,115200 quiet${cpu === "ryzen" ? " clearcpuid=mwaitx" : ""}`;
+function commandLine(cpu: string | undefined, quiet = true): string {
+  return `console=ttyS0,115200${quiet ? " quiet" : ""}${cpu === "ryzen" ? " clearcpuid=mwaitx" : ""}`;
 }
 
 /** The initial RAM disk: says the time as soon as there is a shell to say it, measures, and switches off. */
@@ -61,23 +61,40 @@ function parse(console: string, log: string[]): LinuxResult {
   return { shell, entered, started, costs, operations };
 }
 
-export async function bootLinux(machine: MachineKind, cpu: string | undefined): Promise<LinuxResult> {
+/** Where Linux boots: with so many CPUs, all of which are the guest's too. */
+export interface Host {
+  machine: MachineKind;
+  cpu: string | undefined;
+  cpus: number;
+}
+
+/** Where the log and the guest are besides the UARTs, while the guest says all that it has to say. */
+export interface ScreenMode {
+  screen: boolean;
+  /** GRUB's name of a video mode; text unless told. */
+  video?: string;
+}
+
+export async function bootLinux({ machine, cpu, cpus }: Host, mode?: ScreenMode): Promise<LinuxResult> {
   const kernel = await fetchFile(kernels.cloud);
   const { console, log } = await bootImage({
     machine,
     ...(cpu === undefined ? {} : { cpu }),
+    cpus,
     exact: true,
     memory: memory + 128,
     timeout: 1200,
+    ...(mode?.screen ? { options: "console=screen vmconsole=screen" } : {}),
+    ...(mode?.video === undefined ? {} : { video: mode.video }),
     modules: [
-      { file: kernel, text: `kernel memory=${memory}M -- ${commandLine(cpu)}` },
+      { file: kernel, text: `kernel memory=${memory}M cpus=${cpus} -- ${commandLine(cpu, !mode)}` },
       { file: await initramfs(), text: "initrd" },
     ],
   });
   return parse(console, log);
 }
 
-export async function bootBareLinux(machine: MachineKind, cpu: string | undefined): Promise<LinuxResult> {
+export async function bootBareLinux({ machine, cpu, cpus }: Host): Promise<LinuxResult> {
   const directory = new RunDirectory("bench");
   try {
     const files = new Map([
@@ -87,7 +104,7 @@ export async function bootBareLinux(machine: MachineKind, cpu: string | undefine
     const iso = directory.file("image.iso");
     const kernel = { path: "/boot/kernel", text: commandLine(cpu) };
     await makeIso(iso, { kind: "bare", kernel, initrd: "/boot/initrd" }, files);
-    const options = { image: iso, memory, exact: true, noReboot: true };
+    const options = { image: iso, memory, cpus, exact: true, noReboot: true };
     await using started = await startMachine(machine, cpu === undefined ? options : { ...options, cpu });
     let console = "";
     started.serial[0].onText((text) => (console += text));

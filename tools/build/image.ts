@@ -2,8 +2,9 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
+import { refineDebugInfo } from "./debug-info.ts";
 import { readLines } from "./lines.ts";
-import type { Image, Module } from "./modules.ts";
+import { capabilities, prefixOf, type Image, type Module } from "./modules.ts";
 import { filesBelow, importedBy } from "./sources.ts";
 import { checkStacks } from "./stacks.ts";
 import { command, step } from "./step.ts";
@@ -13,8 +14,9 @@ import { taggedFunctions } from "./tags.mjs";
 export const cFlags = [
   // An access whose value nobody uses may go: a quick exit has no instruction to spare for it.
   "-DWASM3_LAX",
+  "-DWASM3_SEGMENT=__seg_fs", // boot/percpu.asm, HOST_FS_BASE
   "-std=gnu11",
-  "-g",
+  "-gdwarf-5", // debug-info.ts reads it
   "-ffreestanding",
   "-fno-builtin",
   "-mno-red-zone",
@@ -35,6 +37,35 @@ export const cFlags = [
   "-Wextra",
   "-Werror",
 ];
+
+/** What makes NAME.lines and NAME.debug of what is linked. */
+const debugTools = ["lines", "debug-info", "dwarf", "line-program", "elf", "cursor"].map(
+  (name) => `${name}.ts`,
+);
+
+/** How the C that comes of a module is made and compiled: the wasm is the same for all. */
+export interface Variant {
+  /** Behind the names of all that is made for it. */
+  suffix: string;
+  /** gcc's -O, unless modules have their own. */
+  optimize?: string;
+  flags: string[];
+  /** Whether the C has variables with their names in TypeScript. */
+  locals: boolean;
+}
+
+export const shipped: Variant = { suffix: "", flags: [], locals: false };
+
+/**
+ * To be looked at in a debugger. Volatile variables are in memory, and so have a value wherever they are in scope; gcc needs not track
+ * them. By its frame pointer GDB knows where a function has its arguments.
+ */
+export const debugged: Variant = {
+  suffix: "-debug",
+  optimize: "-Og",
+  flags: ["-DWASM3_LOCAL=volatile", "-fno-var-tracking", "-fno-omit-frame-pointer"],
+  locals: true,
+};
 
 /** Reports what a build does, stage by stage. */
 export type Progress = (text: string) => void;
@@ -93,7 +124,7 @@ export class Builder {
   }
 
   /** TypeScript to wasm to C, and a report of what the module imports and is made of. */
-  async translate(module: Module): Promise<void> {
+  async translate(module: Module, variant = shipped): Promise<void> {
     const base = join(this.out, "modules", module.name);
     const wasm = `${base}.wasm`;
     const transform = this.path("tools/build/noinline.mjs");
@@ -121,27 +152,44 @@ export class Builder {
       },
     });
     const imports = `kernel/machine/${target}.imports`;
-    const args = [
-      this.told(wasm),
-      "--map",
-      this.told(`${wasm}.map`),
-      "--prefix",
-      target.replaceAll("-", "_"),
-    ];
-    args.push("--allow-imports", imports, "-o", this.told(`${base}.c`), "--report");
-    args.push("--include", `kernel/machine/${target}.h`);
+    const args = [this.told(wasm), "--map", this.told(`${wasm}.map`), "--prefix", prefixOf(module)];
+    const c = `${base}${variant.suffix}.c`;
+    const report = `${base}${variant.suffix}.report`;
+    args.push("--allow-imports", imports, "-o", this.told(c), "--report");
+    for (const capability of capabilities(readFileSync(this.path(imports), "utf8")))
+      args.push("--include", `kernel/machine/${capability}.h`);
     args.push("--noinline", this.outOfLine(sources).join(","));
     if (module.allowRecursion) args.push("--allow-recursion");
+    const tables: string[] = [];
+    if (variant.locals) {
+      tables.push(await this.locals(module, sources));
+      args.push("--locals", this.told(tables[0]!));
+    }
     const translator = join(this.out, "tools/wasm3-build");
     await step({
-      inputs: [wasm, `${wasm}.map`, translator, this.path(imports)],
+      inputs: [wasm, `${wasm}.map`, translator, this.path(imports), ...tables],
       salt: args.join(" "),
-      outputs: [`${base}.c`, `${base}.report`],
-      run: async () => writeFileSync(`${base}.report`, await this.run(translator, args)),
+      outputs: [c, report],
+      run: async () => writeFileSync(report, await this.run(translator, args)),
     });
   }
 
-  private async compile(source: string, object: string, optimize = "-O2"): Promise<void> {
+  /** A table of what the sources call their variables, for wasm3-build. */
+  private async locals(module: Module, sources: string[]): Promise<string> {
+    const table = join(this.out, "modules", `${module.name}.locals`);
+    await step({
+      inputs: [...sources, this.path("tools/build/locals.ts")],
+      outputs: [table],
+      run: async () => {
+        // It brings the TypeScript compiler, which takes its time to load.
+        const { localsTable } = await import("./locals.ts");
+        writeFileSync(table, localsTable(sources, this.root));
+      },
+    });
+    return table;
+  }
+
+  private async compile(source: string, object: string, variant: Variant, optimize = "-O2"): Promise<void> {
     const include = [
       "-I.",
       "-Ikernel/machine",
@@ -150,7 +198,8 @@ export class Builder {
     ];
     const args = [
       ...cFlags,
-      optimize,
+      ...variant.flags,
+      variant.optimize ?? optimize,
       `-ffile-prefix-map=${this.root}=.`,
       `-DTYPEVISOR_VERSION="${this.version}"`,
       ...include,
@@ -198,7 +247,8 @@ export class Builder {
    * Links the image, whose bytes depend on the sources alone and not on where they are; beside NAME.elf it leaves NAME.debug (with symbols), NAME.lines, and NAME.stacks, which says how much
    * of the stacks is used.
    */
-  async link(image: Image): Promise<void> {
+  async link(image: Image, variant = shipped): Promise<void> {
+    const name = image.name + variant.suffix;
     const objects: string[] = [];
     const folder = join(this.out, "objects");
     mkdirSync(folder, { recursive: true });
@@ -209,21 +259,25 @@ export class Builder {
       work.push(this.assemble(source, object));
     }
     for (const module of image.modules) {
-      const object = join(folder, `${module.name}.o`);
+      const object = join(folder, `${module.name}${variant.suffix}.o`);
       objects.push(object);
-      const source = join(this.out, "modules", `${module.name}.c`);
-      work.push(this.compile(source, object, module.small ? "-Os" : "-O2"));
+      const source = join(this.out, "modules", `${module.name}${variant.suffix}.c`);
+      work.push(this.compile(source, object, variant, module.small ? "-Os" : "-O2"));
     }
-    const start = join(folder, "start.c.o");
+    const start = join(folder, `start.c${variant.suffix}.o`);
     objects.push(start);
-    work.push(this.compile(this.path("kernel/machine/start.c"), start));
+    work.push(this.compile(this.path("kernel/machine/start.c"), start, variant));
     await Promise.all(work);
 
-    const debug = join(this.out, `${image.name}.debug`);
-    const elf = join(this.out, `${image.name}.elf`);
-    const lines = join(this.out, `${image.name}.lines`);
+    const debug = join(this.out, `${name}.debug`);
+    const elf = join(this.out, `${name}.elf`);
+    const lines = join(this.out, `${name}.lines`);
     await step({
-      inputs: [...objects, this.path("boot/typevisor.ld"), this.path("tools/build/lines.ts")],
+      inputs: [
+        ...objects,
+        this.path("boot/typevisor.ld"),
+        ...debugTools.map((file) => this.path("tools/build", file)),
+      ],
       outputs: [elf, debug, lines],
       run: async () => {
         const script = this.told(this.path("boot/typevisor.ld"));
@@ -239,31 +293,32 @@ export class Builder {
         const buildId = createHash("sha1").update(readFileSync(elf)).update(table(0)).digest("hex");
         await linkAs(buildId);
         writeFileSync(lines, table(parseInt(buildId.slice(0, 8), 16)));
+        await refineDebugInfo(debug, this.root);
       },
     });
-    const stacks = join(this.out, `${image.name}.stacks`);
+    const stacks = join(this.out, `${name}.stacks`);
     await step({
       inputs: [
         debug,
         join(this.out, "abi/layout.h"),
         ...["stacks.ts", "stack.ts", "machine-code.ts"].map((file) => this.path("tools/build", file)),
       ],
-      salt: JSON.stringify(image),
+      salt: JSON.stringify({ ...image, name }),
       outputs: [stacks],
       run: async () =>
-        writeFileSync(stacks, await checkStacks(image, debug, join(this.out, "abi"), this.root)),
+        writeFileSync(stacks, await checkStacks({ ...image, name }, debug, join(this.out, "abi"), this.root)),
     });
   }
 
   /** Builds one image from end to end. */
-  async build(image: Image, progress: Progress): Promise<void> {
+  async build(image: Image, progress: Progress, variant = shipped): Promise<void> {
     progress("wasm3-build");
     await this.tools();
     progress("layouts");
     await this.layouts();
     progress(image.modules.map((m) => m.name).join(", "));
-    await Promise.all(image.modules.map((m) => this.translate(m)));
-    progress(`link ${image.name}`);
-    await this.link(image);
+    await Promise.all(image.modules.map((m) => this.translate(m, variant)));
+    progress(`link ${image.name}${variant.suffix}`);
+    await this.link(image, variant);
   }
 }

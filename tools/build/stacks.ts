@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { MachineCode } from "./machine-code.ts";
-import type { Image } from "./modules.ts";
+import { prefixOf, type Image } from "./modules.ts";
 import { StackBounds, UnboundedError, type Bound } from "./stack.ts";
 
 /** What runs on a stack, and how much of it there is. */
@@ -71,6 +71,7 @@ function vectorUses(code: MachineCode, bounds: StackBounds): Use[] {
  */
 function stackSize(code: MachineCode, module: string, exported: string, monitorStack: number): number {
   if (module !== "root") return monitorStack;
+  // That of another CPU is as large as the boot CPU's (ROOT_STACK_SIZE).
   const stack = exported === "root_trap" ? "panic_stack" : "root_stack";
   return code.symbol(`${stack}_top`) - code.symbol(stack);
 }
@@ -85,7 +86,7 @@ export async function checkStacks(image: Image, debug: string, abi: string, cwd:
   const monitorStack = layoutConstant(abi, "STACK_SIZE");
   const lines = [`${image.name}.elf, stacks at most:`];
   for (const module of image.modules) {
-    const prefix = (module.as ?? module.name).replaceAll("-", "_");
+    const prefix = prefixOf(module);
     const exports = code.globals.filter((name) => name.startsWith(`${prefix}_`));
     if (exports.length === 0) throw new Error(`${image.name}: no functions of ${prefix}`);
     for (const name of exports) {

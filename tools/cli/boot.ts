@@ -1,14 +1,10 @@
 /** One boot from the request to its end: build, guest, image, machine, session. */
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { basename, join } from "node:path";
-import { createInterface } from "node:readline";
+import { basename } from "node:path";
 import { makeIso } from "../image/iso.ts";
-import { MachineFailure, Refusal } from "../machine/errors.ts";
-import { onExit } from "../machine/exit-hooks.ts";
 import type { Machine } from "../machine/machine.ts";
-import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
+import { RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
+import { build } from "./build.ts";
 import { ConsoleOutput } from "./console-output.ts";
 import { getGuest } from "./guest.ts";
 import { planImage } from "./image-plan.ts";
@@ -17,7 +13,7 @@ import { Session } from "./session.ts";
 import { stage } from "./stages.ts";
 import { Status } from "./status.ts";
 import { summary } from "./summary.ts";
-import { attachTerminal, escapeName } from "./terminal.ts";
+import { attachTerminal, escapeName, powerKeys } from "./terminal.ts";
 import { Typist } from "./typist.ts";
 
 export async function boot(request: Request): Promise<Status> {
@@ -42,6 +38,8 @@ export async function boot(request: Request): Promise<Status> {
         image,
         memory: machineMemory(request),
         cpu: request.cpu,
+        firmware: request.firmware,
+        cpus: request.hostCpus,
         // Without a hypervisor a reset of the machine is the guest's; with one it is a failure.
         noReboot: !request.bare || !request.reboot,
       }),
@@ -50,24 +48,6 @@ export async function boot(request: Request): Promise<Status> {
   } finally {
     directory.remove();
   }
-}
-
-async function build(progress: (line: string) => void): Promise<void> {
-  const script = join(projectDirectory, "scripts/build");
-  if (!existsSync(script)) throw new Refusal("scripts/build is missing: is this a whole checkout?");
-  const child = spawn(script, [], { cwd: projectDirectory, stdio: ["ignore", "pipe", "pipe"] });
-  const forget = onExit(() => child.kill());
-  const last: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    createInterface(stream).on("line", (line) => {
-      progress(line);
-      last.push(line);
-      if (last.length > 20) last.shift();
-    });
-  }
-  const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  forget();
-  if (status !== 0) throw new MachineFailure(`scripts/build failed:\n${last.join("\n")}`);
 }
 
 /** Follows the machine to its end, the user's terminal or piped input attached. */
@@ -88,7 +68,10 @@ async function follow(machine: Machine, request: Request): Promise<Status> {
   typist?.type(process.stdin).catch(() => {}); // what cannot be read cannot be typed
   await stage("Load by firmware and GRUB", () => session.loaded);
   const attached = typist === undefined && request.until === undefined;
-  if (attached) process.stderr.write(`Your terminal is the guest's console now; ${escapeName} leaves.\n`);
+  if (attached)
+    process.stderr.write(
+      `Your terminal is the guest's console now; ${escapeName} leaves, ${powerKeys} presses its power button.\n`,
+    );
   output.begin();
   const detach = attached ? attachTerminal(console, () => session.leave()) : () => {};
 

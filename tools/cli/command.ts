@@ -1,25 +1,35 @@
 /** The options of scripts/boot and their help. */
 import { Command, CommanderError, Option } from "commander";
 import { kernelNames } from "../guest/kernels.ts";
+import { userspaceNames } from "../guest/userspaces.ts";
 import { Refusal } from "../machine/errors.ts";
-import { machineKinds } from "../machine/machine.ts";
+import { firmwares, machineKinds } from "../machine/machine.ts";
 import type { Options } from "./request.ts";
 import { Status } from "./status.ts";
-import { escapeName } from "./terminal.ts";
+import { escapeName, powerKeys } from "./terminal.ts";
 
 const command = (): Command =>
   new Command("scripts/boot")
     .description(
       "Boots a Linux guest on Typevisor in an emulated machine and attaches your terminal to its console.\n" +
-        `Without options it does everything by itself and leaves you at the guest's shell; ${escapeName} leaves.`,
+        `Without options it does everything by itself and leaves you at the guest's shell; ${escapeName} leaves, ${powerKeys} presses its power button.`,
     )
     .addOption(
       new Option("--guest <name>", "the kernel to boot, from Debian's packages")
         .choices(kernelNames)
         .default("cloud"),
     )
-    .option("--kernel <file>", "boot this kernel (a bzImage) instead")
-    .option("--initrd <file>", 'the initial RAM disk, or "none" (default: a busybox with a shell)')
+    .option("--kernel <file>", "boot this kernel instead: a bzImage, a PVH ELF file or a multiboot kernel")
+    .option(
+      "--initrd <file>",
+      'the initial RAM disk, of a multiboot kernel its module, or "none" (default: a busybox with a shell for Linux)',
+    )
+    .addOption(
+      new Option("--userspace <name>", "what our own initial RAM disk has: see below")
+        .choices(userspaceNames)
+        .default("busybox")
+        .conflicts("initrd"),
+    )
     .option(
       "--append <text>",
       "the guest's command line; unless it names a console, console=ttyS0,115200 comes first",
@@ -31,7 +41,16 @@ const command = (): Command =>
         .choices(["auto", ...machineKinds])
         .default("auto"),
     )
+    .addOption(
+      new Option("--firmware <kind>", "what the machine boots by; uefi on QEMU only, from a USB stick")
+        .choices(firmwares)
+        .default("bios")
+        .conflicts("iso"),
+    )
     .option("--cpu <model>", "the emulated processor, in the emulator's words")
+    .option("--host-cpus <count>", "processors of the machine", "1")
+    .option("--cpus <count>", "processors of the guest", "1")
+    .option("--tsc-khz <number>", "the frequency of the guest's TSC (default: the machine's)")
     .option("--bare", "boot the kernel without the hypervisor, for comparison", false)
     .option("--iso <file>", "write the boot image, for a machine of your own, instead of starting one")
     .option("--hypervisor-options <text>", "more options for the hypervisor's command line", "")
@@ -48,6 +67,11 @@ const command = (): Command =>
     .addHelpText(
       "after",
       `
+Userspaces, of Debian's packages:
+  busybox   one program and a shell
+  stress    the same with stress-ng and cyclictest
+  systemd   Debian with systemd, up to its login prompt, where root has no password; wants --memory 1G
+
 Machines (docs/machines.md):
   qemu-kvm  QEMU on this host's own VT-x or AMD-V; KVM has to nest, and what is missing for that is said
   qemu-tcg  QEMU, which emulates AMD-V; --cpu max,+svm unless told

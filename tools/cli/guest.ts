@@ -1,9 +1,10 @@
-/** The guest's files: those that were given, or Debian's kernel and our busybox. */
+/** The guest's files: those that were given, or Debian's kernel with its own initial RAM disk or with a userspace of ours. */
 import { statSync, writeFileSync } from "node:fs";
 import { fetchFile, findFile, type PackageFile } from "../guest/debian.ts";
-import { busyboxFile, makeInitramfs } from "../guest/initramfs.ts";
+import { busyboxFile } from "../guest/initramfs.ts";
 import { kernels } from "../guest/kernels.ts";
-import { checkGuest, type Request } from "./request.ts";
+import { userspaces } from "../guest/userspaces.ts";
+import { checkGuest, type GuestRequest } from "./request.ts";
 import { stage } from "./stages.ts";
 
 export interface Guest {
@@ -12,16 +13,21 @@ export interface Guest {
 }
 
 /** Kernel and initrd, checked. Our own initrd is written to `initramfs`. Says nothing unless it has to download. */
-export async function getGuest(request: Request, initramfs: string): Promise<Guest> {
+export async function getGuest(request: GuestRequest, initramfs: string): Promise<Guest> {
   const kernel = request.kernel ?? (await getFile(kernels[request.guest]));
   let initrd = request.initrd === "none" ? undefined : request.initrd;
-  if (request.initrd === undefined) {
+  const own = request.kernel === undefined ? kernels[request.guest].initrd : undefined;
+  if (request.initrd === undefined && own !== undefined) initrd = await getFile(own);
+  const source = request.kernel === undefined ? "kernel" : "--kernel";
+  const check = (size: number) => checkGuest(request, source, kernel, size);
+  if (request.initrd === undefined && own === undefined && check(0).format !== "multiboot") {
     await getFile(busyboxFile);
     initrd = initramfs;
-    writeFileSync(initrd, await makeInitramfs());
+    const make = async () => writeFileSync(initramfs, await userspaces[request.userspace]());
+    if (request.userspace === "busybox") await make();
+    else await stage(`Make the userspace ${request.userspace} of Debian's packages`, make);
   }
-  const source = request.kernel === undefined ? "kernel" : "--kernel";
-  checkGuest(request, source, kernel, initrd === undefined ? 0 : statSync(initrd).size);
+  check(initrd === undefined ? 0 : statSync(initrd).size);
   return { kernel, initrd };
 }
 

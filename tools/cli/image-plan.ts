@@ -28,18 +28,25 @@ function planBare(request: Request, guest: Guest): ImagePlan {
 }
 
 function planTypevisor(request: Request, guest: Guest): ImagePlan {
-  const files = new Map([["/boot/typevisor", hypervisor]]);
+  const files = new Map([["/boot/typevisor", request.hypervisor ?? hypervisor]]);
   const modules: Load[] = [];
   const add = (path: string, file: string, text: string): void => {
     files.set(path, file);
     modules.push({ path, text });
   };
-  add("/boot/kernel0", guest.kernel, `kernel memory=${request.memory}M -- ${request.append}`);
+  const cpus = (request.cpus ?? 1) > 1 ? ` cpus=${request.cpus}` : "";
+  const tsc = request.tscKhz === undefined ? "" : ` tsckhz=${request.tscKhz}`;
+  add("/boot/kernel0", guest.kernel, `kernel memory=${request.memory}M${cpus}${tsc} -- ${request.append}`);
   if (guest.initrd !== undefined) add("/boot/initrd0", guest.initrd, "initrd");
-  if (existsSync(lineTable)) add("/boot/typevisor.lines", lineTable, "lines");
+  const lines = request.hypervisor?.replace(/\.elf$/, ".lines") ?? lineTable;
+  if (existsSync(lines)) add("/boot/typevisor.lines", lines, "lines");
   // An emulated machine has a port for each; one of the user's own has COM1, or a screen alone.
   const consoles =
-    request.iso === undefined ? "console=com2,115200 vmconsole=com1" : "console=com1,115200 console=vga";
+    request.debug !== undefined
+      ? `console=com1,115200 vmconsole=com1 debug=com2,115200${request.debug === "wait" ? ",wait" : ""}`
+      : request.iso === undefined
+        ? "console=com2,115200 vmconsole=com1"
+        : "console=com1,115200 console=screen";
   const reboot = request.reboot ? "yes" : "no";
   const text = `${consoles} reboot=${reboot} ${request.hypervisorOptions}`.trim();
   return { boot: { kind: "typevisor", hypervisor: { path: "/boot/typevisor", text }, modules }, files };

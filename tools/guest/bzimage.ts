@@ -17,6 +17,10 @@ export interface KernelImage {
 const magic = 0x53726448; // "HdrS"
 const mib = 1 << 20;
 
+export function isBzImage(file: Buffer): boolean {
+  return file.length >= 0x206 && file.readUInt32LE(0x202) === magic;
+}
+
 /** What the kernel asks for, or a refusal that begins with `name`. */
 export function readKernel(name: string, file: Buffer): KernelImage {
   const refuse = (why: string): never => {
@@ -43,6 +47,20 @@ export function readKernel(name: string, file: Buffer): KernelImage {
     initrdAddrMax: file.readUInt32LE(0x22c),
     cmdlineSize: file.readUInt32LE(0x238),
   };
+}
+
+/** The compressed kernel in the file, once all that readKernel asks for is true. */
+export function payloadOf(name: string, file: Buffer): Buffer {
+  readKernel(name, file);
+  const start = ((file.readUInt8(0x1f1) || 4) + 1) * 512 + file.readUInt32LE(0x248);
+  const length = file.readUInt32LE(0x24c);
+  if (length === 0) throw new Refusal(`${name}: there is no compressed kernel in it, is it Linux?`);
+  if (start + length > file.length) {
+    throw new Refusal(
+      `${name}: the file is truncated: its compressed kernel ends at byte ${start + length} of ${file.length}`,
+    );
+  }
+  return file.subarray(start, start + length);
 }
 
 function lookalike(file: Buffer): string {
@@ -82,9 +100,9 @@ export function checkFit(
 }
 
 /** Guest memory from here on lies above 4 GiB, where an initrd cannot be. */
-const lowMemory = 3 * 1024 * mib;
+export const lowMemory = 3 * 1024 * mib;
 
 /** Bytes as whole MiB, rounded up. */
-function size(bytes: number): string {
+export function size(bytes: number): string {
   return `${Math.ceil(bytes / mib)}M`;
 }

@@ -2,17 +2,21 @@
  * Takes single files out of Debian packages without installing them. They are kept in build/guests/, a directory a
  * package version, so that the network is used once.
  */
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { promisify } from "node:util";
 import { Refusal } from "../machine/errors.ts";
-import { onExit } from "../machine/exit-hooks.ts";
 import { projectDirectory } from "../machine/run-directory.ts";
+import {
+  ask,
+  askAgain,
+  downloadArchives,
+  inPartialDirectory,
+  unpackArchive,
+  updateAdvice,
+  updateLists,
+} from "./apt.ts";
 
-const run = promisify(execFile);
 const cache = join(projectDirectory, "build/guests");
 const aptLists = "/var/lib/apt/lists";
 
@@ -62,23 +66,13 @@ async function newestArchive(name: string): Promise<string> {
   const memory = join(cache, `${name}.newest`);
   const [when, known] = (await readFile(memory, "utf8").catch(() => "")).split("\n");
   if (when === lists && known) return known;
-  const archive = (await archiveName(name)) ?? ((await updateLists()) ? await archiveName(name) : undefined);
+  const archive = await askAgain(() => archiveName(name));
   if (archive === undefined) throw new Refusal(`apt does not know the package ${name}: ${updateAdvice}`);
   mkdirSync(cache, { recursive: true });
   await writeFile(`${memory}.${process.pid}`, `${lists}\n${archive}\n`);
   renameSync(`${memory}.${process.pid}`, memory);
   return archive;
 }
-
-const updateAdvice = 'run "apt-get update" as root, then try again';
-
-/** Fetches the lists of packages, once, where we may: they may be missing or name versions that are gone. */
-async function updateLists(): Promise<boolean> {
-  if (updated || process.getuid?.() !== 0) return false;
-  updated = true;
-  return (await ask("apt-get", ["update", "-qq"])) !== undefined;
-}
-let updated = false;
 
 /** The file name of the archive that apt would download. */
 async function archiveName(name: string): Promise<string | undefined> {
@@ -90,22 +84,13 @@ async function archiveName(name: string): Promise<string | undefined> {
   return /^'\S+' (\S+\.deb) /m.exec(line ?? "")?.[1];
 }
 
-async function ask(command: string, args: string[]): Promise<string | undefined> {
-  try {
-    return (await run(command, args, { env: { ...process.env, LC_ALL: "C" } })).stdout;
-  } catch {
-    return undefined;
-  }
-}
-
 /** Unpacks the file into `directory`, under another name until it is whole, and returns its path. */
 async function download(archive: string, directory: string, file: PackageFile): Promise<string> {
-  const partial = mkdtempSync(join(cache, "partial-"));
-  const clean = (): void => rmSync(partial, { recursive: true, force: true });
-  const forget = onExit(clean);
-  try {
-    await downloadArchive(archive.replace(/_.*/, ""), partial);
-    await unpack(join(partial, archive), partial, file.path);
+  return inPartialDirectory(cache, async (partial) => {
+    await downloadArchives([archive.replace(/_.*/, "")], partial);
+    const select = ["--wildcards", `./${file.path}`, "--transform", "s,.*/,,"];
+    if (!(await unpackArchive(join(partial, archive), partial, select)))
+      throw new Refusal(`cannot unpack ${file.path} from Debian package ${archive}`);
     rmSync(join(partial, archive));
     const whole = cached(partial, file);
     if (whole === undefined) throw new Refusal(`Debian package ${archive} has no file ${file.path}`);
@@ -113,26 +98,5 @@ async function download(archive: string, directory: string, file: PackageFile): 
     const target = join(directory, basename(whole));
     renameSync(whole, target);
     return target;
-  } finally {
-    forget();
-    clean();
-  }
-}
-
-async function downloadArchive(packageName: string, directory: string): Promise<void> {
-  try {
-    await run("apt-get", ["download", "-qq", packageName], { cwd: directory });
-  } catch (error) {
-    const why = String((error as { stderr?: string }).stderr ?? error);
-    const line = /^E: (.*)$/m.exec(why)?.[1] ?? why.split("\n")[0];
-    throw new Refusal(`cannot download Debian package ${packageName} (${line}): ${updateAdvice}`);
-  }
-}
-
-async function unpack(archive: string, directory: string, path: string): Promise<void> {
-  const deb = spawn("dpkg-deb", ["--fsys-tarfile", archive], { stdio: ["ignore", "pipe", "ignore"] });
-  const select = ["--wildcards", `./${path}`, "--transform", "s,.*/,,"];
-  const tar = spawn("tar", ["-x", "-C", directory, ...select], { stdio: [deb.stdout, "ignore", "ignore"] });
-  const [status] = (await once(tar, "close")) as [number];
-  if (status !== 0) throw new Refusal(`cannot unpack ${path} from Debian package ${basename(archive)}`);
+  });
 }

@@ -9,7 +9,14 @@ export interface Load {
 
 export type Boot =
   /** The hypervisor with its modules in order (docs/command-line.md says what their texts mean). */
-  | { kind: "typevisor"; hypervisor: Load; modules: readonly Load[]; multiboot?: 1 | 2 }
+  | {
+      kind: "typevisor";
+      hypervisor: Load;
+      modules: readonly Load[];
+      multiboot?: 1 | 2;
+      /** GRUB's name of a video mode for a BIOS, "1024x768x32"; text unless told. On UEFI it is the firmware's. */
+      video?: string;
+    }
   /** A Linux kernel on the bare machine. */
   | { kind: "bare"; kernel: Load; initrd?: string };
 
@@ -54,6 +61,10 @@ export function grubConfig(boot: Boot): string {
     lines.push(`multiboot${version} ${boot.hypervisor.path}${commandLine(boot.hypervisor.text)}`);
     for (const module of boot.modules)
       lines.push(`module${version} ${module.path}${commandLine(module.text)}`);
+    // After the multiboot commands, which set it: they find in the header that pixels are welcome.
+    const mode = boot.video === undefined ? "text" : quote(boot.video);
+    if (boot.video !== undefined) lines.push("insmod all_video");
+    lines.push(`if [ "$grub_platform" = efi ]; then insmod all_video; else set gfxpayload=${mode}; fi`);
   } else {
     lines.push(`linux ${boot.kernel.path}${commandLine(boot.kernel.text)}`);
     if (boot.initrd !== undefined) lines.push(`initrd ${boot.initrd}`);

@@ -24,7 +24,19 @@ import { grubConfig, type Boot } from "./grub.ts";
 const run = promisify(execFile);
 
 /** What grub.cfg uses; grub-mkrescue adds what these need. */
-const commands = ["normal", "linux", "multiboot", "multiboot2", "serial", "terminal", "echo", "boot", "halt"];
+const commands = [
+  "normal",
+  "linux",
+  "multiboot",
+  "multiboot2",
+  "serial",
+  "terminal",
+  "echo",
+  "boot",
+  "halt",
+  "test",
+  "all_video",
+];
 /** grub-mkrescue's own start-up file loads a module for every kind of partition table, and complains without. */
 const partitionTables = "acorn amiga apple bsd dfly dvh gpt msdos plan sun sunpc"
   .split(" ")

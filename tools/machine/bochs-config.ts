@@ -12,6 +12,9 @@ export const instructionsPerSecond = 50_000_000;
 /** MiB. Bochs takes no more of our memory; with more in the machine it swaps to a file, and loses some of it. */
 export const largestMemory = 2048;
 
+/** Why a request for UEFI is refused. */
+export const noUefi = "Bochs has no UEFI firmware: use a QEMU machine";
+
 export function bochsConfig(options: MachineOptions, serialPorts: readonly [number, number]): string {
   const [com1, com2] = serialPorts;
   const cpus = options.cpus ?? 1;

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { bochsConfig } from "./bochs-config.ts";
+import { bochsConfig, noUefi } from "./bochs-config.ts";
 import { BochsDebugger, commandPipe } from "./bochs-debugger.ts";
 import { BochsLog } from "./bochs-log.ts";
 import { Child } from "./child.ts";
@@ -17,7 +17,8 @@ import { dumpVgaText, vgaText } from "./vga-text.ts";
 const attempts = 10;
 
 export async function startBochs(options: MachineOptions): Promise<Machine> {
-  if (options.firmware === "uefi") throw new Refusal("Bochs has no UEFI firmware: use a QEMU machine");
+  if (options.firmware === "uefi") throw new Refusal(noUefi);
+  if (options.medium === "usb") throw new Refusal("Bochs does not boot from USB sticks: use a QEMU machine");
   if (options.cpu !== undefined) await checkModel(options.cpu);
   for (let attempt = 1; ; attempt++) {
     const machine = await launch(options);

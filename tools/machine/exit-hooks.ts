@@ -8,6 +8,9 @@ type Hook = () => void;
 const hooks = new Set<Hook>();
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
+/** Whether Ctrl-C ends this process. */
+let interruptible = true;
+
 function runHooks(): void {
   for (const hook of [...hooks].reverse()) {
     hooks.delete(hook);
@@ -21,6 +24,7 @@ function runHooks(): void {
 
 /** After the clean-up the signal takes its normal effect, so that whoever waits for us sees what ended us. */
 function onSignal(signal: NodeJS.Signals): void {
+  if (signal === "SIGINT" && !interruptible) return;
   runHooks();
   unlisten();
   process.kill(process.pid, signal);
@@ -43,4 +47,10 @@ export function onExit(hook: Hook): () => void {
   return () => {
     if (hooks.delete(hook) && hooks.size === 0) unlisten();
   };
+}
+
+/** Leaves Ctrl-C to another process of our terminal, until the function returned is called. There is a hook meanwhile. */
+export function leaveInterrupts(): () => void {
+  interruptible = false;
+  return () => (interruptible = true);
 }

@@ -4,9 +4,15 @@ import type { SerialPort } from "./serial.ts";
 export const machineKinds = ["bochs", "qemu-tcg", "qemu-kvm"] as const;
 export type MachineKind = (typeof machineKinds)[number];
 
+/** What a PC starts by. */
+export const firmwares = ["bios", "uefi"] as const;
+export type Firmware = (typeof firmwares)[number];
+
 export interface MachineOptions {
-  /** The bootable ISO image. */
+  /** The bootable image. */
   image: string;
+  /** What the image is in the machine: a CD, unless told or with UEFI; a USB stick on QEMU only. */
+  medium?: "cd" | "usb";
   /** RAM in MiB. */
   memory: number;
   /** The processor model, in the words of the machine's own documentation. */
@@ -17,8 +23,14 @@ export interface MachineOptions {
   exact?: boolean;
   /** Ends the machine when the guest resets it, instead of booting it again. */
   noReboot?: boolean;
+  /** QEMU only: there are no UARTs, and nothing comes from `serial`. */
+  withoutSerial?: boolean;
+  /** QEMU only: the first serial port is a PCI card, and there is no COM1. */
+  pciSerial?: boolean;
   /** Where to boot from: the PC's BIOS, unless told; UEFI on QEMU only. */
-  firmware?: "bios" | "uefi";
+  firmware?: Firmware;
+  /** QEMU only: the board, i440fx unless told. */
+  board?: "i440fx" | "q35";
 }
 
 export interface MachineEnd {

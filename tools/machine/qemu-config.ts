@@ -25,14 +25,25 @@ export function qemuArguments(
 ): string[] {
   return [
     ...processor(kind, options),
+    ...(options.board === "q35" ? ["-machine", "q35", "-global", "ICH9-LPC.noreboot=false"] : []),
     ...["-smp", String(options.cpus ?? 1), "-m", `${options.memory}M`],
     ...["-nodefaults", "-no-user-config", "-no-shutdown", "-vga", "std", "-display", "none"],
-    ...["-chardev", `socket,id=com1,path=${path(files.com1)}`, "-serial", "chardev:com1"],
-    ...["-chardev", `socket,id=com2,path=${path(files.com2)}`, "-serial", "chardev:com2"],
+    ...["-chardev", `socket,id=com1,path=${path(files.com1)}`],
+    ...["-chardev", `socket,id=com2,path=${path(files.com2)}`],
+    ...serialPorts(options),
     ...["-chardev", `socket,id=qmp,path=${path(files.qmp)}`, "-mon", "chardev=qmp,mode=control"],
     ...["-d", "cpu_reset", "-D", files.resets],
-    ...(options.firmware === "uefi" ? uefiStick(files) : biosCd(files)),
+    ...(options.firmware === "uefi" ? uefi(files) : []),
+    ...((options.medium ?? (options.firmware === "uefi" ? "usb" : "cd")) === "usb"
+      ? stick(files)
+      : cd(files)),
   ];
+}
+
+function serialPorts(options: MachineOptions): string[] {
+  if (options.withoutSerial) return [];
+  if (!options.pciSerial) return ["-serial", "chardev:com1", "-serial", "chardev:com2"];
+  return ["-device", "pci-serial,chardev=com1", "-device", "isa-serial,index=1,chardev=com2"];
 }
 
 function processor(kind: Exclude<MachineKind, "bochs">, options: MachineOptions): string[] {
@@ -43,16 +54,20 @@ function processor(kind: Exclude<MachineKind, "bochs">, options: MachineOptions)
   return ["-accel", "tcg,thread=single", ...time, "-cpu", `${options.cpu ?? "max,+svm"},-rdrand,-rdseed`];
 }
 
-function biosCd(files: QemuFiles): string[] {
+function cd(files: QemuFiles): string[] {
   return ["-drive", `file=${path(files.image)},format=raw,media=cdrom,readonly=on`, "-boot", "d"];
 }
 
-/** The same image as a USB stick. */
-function uefiStick(files: QemuFiles): string[] {
+function stick(files: QemuFiles): string[] {
+  return [
+    ...["-drive", `if=none,id=stick,format=raw,readonly=on,file=${path(files.image)}`],
+    ...["-device", "qemu-xhci", "-device", "usb-storage,drive=stick,removable=on,bootindex=0"],
+  ];
+}
+
+function uefi(files: QemuFiles): string[] {
   return [
     ...["-drive", `if=pflash,format=raw,readonly=on,file=${uefiCode}`],
     ...["-drive", `if=pflash,format=raw,file=${path(files.uefiVariables)}`],
-    ...["-drive", `if=none,id=stick,format=raw,readonly=on,file=${path(files.image)}`],
-    ...["-device", "qemu-xhci", "-device", "usb-storage,drive=stick,removable=on"],
   ];
 }

@@ -63,7 +63,7 @@ async function vitest(filters: string[]): Promise<Tally> {
 const tallies: Tally[] = [];
 if (options.lint && program.args.length === 0)
   tallies.push(await check("types and style", "scripts/lint", []));
-const built = await check("build", "scripts/build", ["--all"]);
+const built = await check("build", "scripts/build", ["--all", "--debug"]);
 tallies.push(built);
 if (built.failed === 0) tallies.push(await vitest(program.args));
 const sum = (key: keyof Tally) => tallies.reduce((total, tally) => total + tally[key], 0);

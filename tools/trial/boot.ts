@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { makeIso } from "../image/iso.ts";
-import type { Machine, MachineKind } from "../machine/machine.ts";
+import type { Firmware, Machine, MachineEnd, MachineKind } from "../machine/machine.ts";
 import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
 
@@ -21,17 +21,31 @@ export interface TrialOptions {
   noLines?: boolean;
   /** Version of the boot protocol, 2 unless told. */
   multiboot?: 1 | 2;
+  /** GRUB's name of a video mode; text unless told. */
+  video?: string;
+  /** What starts the machine, a BIOS unless told. */
+  firmware?: Firmware;
   /** Words for the hypervisor, after those that choose the ports. */
   options?: string;
   modules?: BootModule[];
   machine?: MachineKind;
   cpu?: string;
+  /** Processors of the machine, 1 unless told. */
+  cpus?: number;
   /** MiB. */
   memory?: number;
+  /** QEMU's board, i440fx unless told. */
+  board?: "i440fx" | "q35";
   /** Instruction-exact counting, where the machine does not always do it. */
   exact?: boolean;
   /** Seconds. */
   timeout?: number;
+  /** Only what `options` say of consoles. */
+  defaultConsoles?: boolean;
+  /** QEMU: the machine has no UARTs. */
+  withoutSerial?: boolean;
+  /** QEMU: the guests' port is a PCI card, and there is no COM1. */
+  pciSerial?: boolean;
   /** The log's last line, "halts" unless told. */
   last?: RegExp;
 }
@@ -61,7 +75,8 @@ export async function startImage(options: TrialOptions, directory: RunDirectory)
     files.set(`/boot/module${i}`, module.file);
     return { path: `/boot/module${i}`, text: module.text };
   });
-  const words = ["console=com2", "vmconsole=com1", "reboot=no", options.options ?? ""].join(" ").trim();
+  const consoles = options.defaultConsoles ? [] : ["console=com2", "vmconsole=com1", "reboot=no"];
+  const words = [...consoles, options.options ?? ""].join(" ").trim();
   const iso = directory.file("image.iso");
   await makeIso(
     iso,
@@ -70,6 +85,7 @@ export async function startImage(options: TrialOptions, directory: RunDirectory)
       hypervisor: { path: "/boot/typevisor", text: words },
       modules: loads,
       multiboot: options.multiboot ?? 2,
+      ...(options.video === undefined ? {} : { video: options.video }),
     },
     files,
   );
@@ -77,9 +93,36 @@ export async function startImage(options: TrialOptions, directory: RunDirectory)
     image: iso,
     memory: options.memory ?? 512,
     ...(options.cpu === undefined ? {} : { cpu: options.cpu }),
+    ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+    ...(options.board === undefined ? {} : { board: options.board }),
+    ...(options.firmware === undefined ? {} : { firmware: options.firmware }),
     exact: options.exact ?? false,
+    ...(options.withoutSerial ? { withoutSerial: true } : {}),
+    ...(options.pciSerial ? { pciSerial: true } : {}),
     noReboot: true,
   });
+}
+
+/** Boots until the emulator is gone; returns how, and the log. */
+export async function bootToEnd(
+  options: TrialOptions,
+): Promise<{ log: string[]; cause: MachineEnd["cause"] }> {
+  const directory = new RunDirectory("trial");
+  try {
+    await using machine = await startImage(options, directory);
+    const log: string[] = [];
+    machine.serial[1].onLine((line) => {
+      if (line.startsWith("(tv) ")) log.push(line.slice(5).trimEnd());
+    });
+    const late = new Promise<undefined>((resolve) => {
+      setTimeout(() => resolve(undefined), (options.timeout ?? 300) * 1000).unref();
+    });
+    const end = await Promise.race([machine.ended, late]);
+    if (!end) throw new Error(`time ran out; the log ends with\n${log.slice(-20).join("\n")}`);
+    return { log, cause: end.cause };
+  } finally {
+    directory.remove();
+  }
 }
 
 /** Boots until the hypervisor says that it halts. */

@@ -54,8 +54,8 @@ static bool has_parameters(const struct Module *module, struct Reader *reader) {
   return type >= 0 && *module->types[type].parameters;
 }
 
-/* Every immediate of what is not refused is a LEB128 number; signs do not matter to who skips them. */
-static void skip_immediates(struct Reader *reader, u32 opcode) {
+/* Every immediate of what is not refused is a LEB128 number; signs do not matter to who skips them. Returns the first. */
+static u32 skip_immediates(struct Reader *reader, u32 opcode) {
   u32 count = 0;
   switch (opcode) {
   case 0x0e: count = read_count(reader) + 1; break; /* br_table: targets and default */
@@ -68,7 +68,12 @@ static void skip_immediates(struct Reader *reader, u32 opcode) {
   case 0x3f ... 0x42:                               /* memory.size, memory.grow, constants */
   case 0xfc0b: count = 1; break;                    /* memory.fill: memory */
   }
-  while (count--) read_leb(reader, true);
+  u32 first = 0;
+  for (u32 i = 0; i < count; i++) {
+    const u32 value = (u32)read_leb(reader, true);
+    if (!i) first = value;
+  }
+  return first;
 }
 
 static u32 read_opcode(struct Reader *reader) {
@@ -106,13 +111,33 @@ static void check_instructions(struct Module *module, const struct Function *fun
   }
 }
 
+void walk_body(const struct Module *module, const struct Function *function,
+               void (*see)(void *context, u32 offset, u32 opcode, u32 immediate), void *context) {
+  struct Reader reader = {module->path, "code", function->body, function->body_end};
+  for (u32 runs = read_count(&reader); runs; runs--) {
+    read_u32(&reader);
+    read_type(&reader);
+  }
+  while (reader.at < reader.end) {
+    const u32 offset = (u32)(reader.at - module->bytes);
+    const u32 opcode = read_opcode(&reader);
+    if (opcode >= 0x02 && opcode <= 0x04) read_leb(&reader, true); /* the type of a block */
+    const u32 immediate = skip_immediates(&reader, opcode);
+    see(context, offset, opcode, immediate);
+  }
+}
+
 void check_body(struct Module *module, struct Function *function) {
   struct Reader reader = {module->path, "code", function->body, function->body_end};
   u64 total = 0;
   bool others = false;
+  function->local_types = allocate(MAX_STACK_HEIGHT + 1);
   for (u32 runs = read_count(&reader); runs; runs--) {
-    total += read_u32(&reader);
-    others |= read_type(&reader) == 'f';
+    const u32 run = read_u32(&reader);
+    const char type = read_type(&reader);
+    for (u64 i = total; i < total + run && i < MAX_STACK_HEIGHT; i++) function->local_types[i] = type;
+    total += run;
+    others |= type == 'f';
   }
   if (others) refuse(module, function, NONE, "a local is neither i32 nor i64; use integers");
   if (total > MAX_STACK_HEIGHT)

@@ -37,14 +37,18 @@ static bool is_constant(const struct Function *function, u32 slot) {
   return slot - function->constant_first < function->constant_count;
 }
 
+static const char *slot_name(const struct Function *function, char width, u32 slot) {
+  return format("%s%c%u", function->prefix, width, slot);
+}
+
 static const char *slot_value(const struct Function *function, char width, u32 slot) {
   if (is_constant(function, slot)) return literal(width, function->constants[slot - function->constant_first]);
-  return format("%c%u", width, slot);
+  return slot_name(function, width, slot);
 }
 
 static const char *slot_variable(const struct Function *function, char width, u32 slot) {
   if (is_constant(function, slot)) die("%s: wasm3 assigns to the slot of a constant", function->name);
-  return format("%c%u", width, slot);
+  return slot_name(function, width, slot);
 }
 
 static char width_of(const struct Operation *operation, char letter) {
@@ -63,10 +67,10 @@ static const char *operand(const struct Module *module, const struct Function *f
   const struct Operation *operation = instruction->operation;
   char width = width_of(operation, letter);
   const char *found = strchr(operation->words, letter);
-  if (!found) return format("%cr", width);
+  if (!found) return format("%s%cr", function->prefix, width);
   u64 word = instruction->words[found - operation->words];
   switch (letter) {
-  case 't': return format("L%u", (u32)word);
+  case 't': return format("%sL%u", function->prefix, (u32)word);
   case 'o': return format("%uul", (u32)word);
   case 'i': return literal(operation->result, word);
   case 'g': return literal(operation->result, module->globals[word].value);
@@ -84,6 +88,14 @@ static void write_statement(struct Text *text, const struct Module *module, cons
   }
 }
 
+/* The variable that the parameter in a slot is; NULL if it has no name in the sources. */
+static const struct Variable *parameter_at(const struct Function *function, u32 slot) {
+  const u32 first = (u32)strlen(function->type->results);
+  for (u32 i = 0; i < function->variable_count && slot >= first; i++)
+    if (function->variables[i].parameter == slot - first) return &function->variables[i];
+  return NULL;
+}
+
 /* ---- calls ---- */
 
 /* wasm3's frame: the results, then the arguments. */
@@ -99,19 +111,23 @@ static void write_result(struct Text *text, const struct Function *function, con
   if (*type->results) append(text, "%s = ", slot_variable(function, *type->results, frame));
 }
 
-static void append_parameters(struct Text *text, const struct Type *type, bool named) {
+/* Of a function, with the names that they have in it; else of its type, named or not. */
+static void append_parameters(struct Text *text, const struct Type *type, const struct Function *function, bool named) {
   u32 slot = (u32)strlen(type->results);
   append(text, "(");
   for (const char *p = type->parameters; *p; p++) {
-    append(text, "%s%s", p == type->parameters ? "" : ", ", type_name(*p));
-    if (named) append(text, " %c%u", *p, slot++);
+    const struct Variable *variable = function ? parameter_at(function, slot) : NULL;
+    append(text, "%s%s%s", p == type->parameters ? "" : ", ", variable ? "WASM3_LOCAL " : "", type_name(*p));
+    if (variable) append(text, " %s", variable->symbol);
+    else if (named) append(text, " %s%c%u", function ? function->prefix : "", *p, slot);
+    slot++;
   }
   append(text, *type->parameters ? ")" : "void)");
 }
 
 void append_signature(struct Text *text, const struct Type *type, const char *symbol) {
   append(text, "%s %s", *type->results ? type_name(*type->results) : "void", symbol);
-  append_parameters(text, type, true);
+  append_parameters(text, type, NULL, true);
 }
 
 static void write_call(struct Text *text, const struct Module *module, const struct Function *function,
@@ -127,7 +143,7 @@ static void write_indirect_call(struct Text *text, const struct Module *module, 
   const struct Type *type = &module->types[instruction->callee];
   write_result(text, function, type, instruction->frame);
   append(text, "((%s (*)", *type->results ? type_name(*type->results) : "void");
-  append_parameters(text, type, false);
+  append_parameters(text, type, NULL, false);
   append(text, ")WASM3_CALLEE(%s_table, %uu, %s, %uu))", name, module->table_size,
          slot_value(function, 'w', (u32)instruction->words[0]), type->id + 1);
   write_arguments(text, function, type, instruction->frame);
@@ -138,8 +154,8 @@ static void write_table(struct Text *text, const struct Function *function, cons
   append(text, "switch (%s) { ", slot_value(function, 'w', (u32)instruction->words[0]));
   for (u32 i = 0; i < last; i++)
     if (instruction->targets[i] != instruction->targets[last])
-      append(text, "case %uu: goto L%u; ", i, (u32)instruction->targets[i]);
-  append(text, "default: goto L%u; }", (u32)instruction->targets[last]);
+      append(text, "case %uu: goto %sL%u; ", i, function->prefix, (u32)instruction->targets[i]);
+  append(text, "default: goto %sL%u; }", function->prefix, (u32)instruction->targets[last]);
 }
 
 /* ---- declarations ---- */
@@ -199,23 +215,75 @@ u32 count_slots(const struct Module *module, u32 number) {
 /* Declares the variables of one width. Parameters are declared already; the locals behind them start as zero. */
 static void declare(struct Text *text, const struct Function *function, const struct Slots *slots, char width) {
   const u32 first_local = (u32)(strlen(function->type->results) + strlen(function->type->parameters));
-  append(text, " %s %cr", type_name(width), width);
+  append(text, " %s %s%cr", type_name(width), function->prefix, width);
   for (u32 slot = 0; slot < slots->count; slot++) {
+    const struct Variable *named = parameter_at(function, slot);
     const bool is_parameter = slot >= strlen(function->type->results) && slot < first_local;
-    if (is_parameter && function->type->parameters[slot - strlen(function->type->results)] == width) continue;
+    if (is_parameter && function->type->parameters[slot - strlen(function->type->results)] == width && !named) continue;
     if (!slots->used[width == 'x'][slot] || is_constant(function, slot)) continue;
     const bool is_local = slot >= first_local && slot - first_local < function->local_count;
-    append(text, ", %c%u%s", width, slot, is_local ? " = 0" : "");
+    append(text, ", %s%s", slot_name(function, width, slot), is_local ? " = 0" : "");
+    if (named && named->width == width) append(text, " = %s", named->symbol);
   }
   append(text, ";");
+}
+
+/* ---- variables of the sources ---- */
+
+static u32 slot_of_local(const struct Function *function, u32 local) {
+  return (u32)strlen(function->type->results) + local;
+}
+
+static void write_copy(struct Text *text, const struct Function *function, const struct Copy *copy) {
+  const struct Variable *variable = &function->variables[copy->variable];
+  append(text, " %s = %s;", variable->symbol,
+         slot_name(function, variable->width, slot_of_local(function, copy->local)));
+}
+
+static void declare_variables(struct Text *text, const struct Function *function) {
+  for (u32 i = 0; i < function->variable_count; i++) {
+    const struct Variable *variable = &function->variables[i];
+    bool is_copied = false;
+    for (u32 j = 0; j < function->copy_count; j++) is_copied |= function->copies[j].variable == i;
+    if (variable->parameter == NONE && is_copied)
+      append(text, " WASM3_LOCAL %s %s = 0;", type_name(variable->width), variable->symbol);
+  }
+  for (u32 i = 0; i < function->copy_count; i++)
+    if (function->copies[i].offset == NONE) write_copy(text, function, &function->copies[i]);
+}
+
+/* Which instruction each copy goes with: a get's is the first that may have read it. */
+static u32 *place_copies(const struct Function *function) {
+  u32 *places = allocate(function->copy_count * sizeof *places);
+  for (u32 i = 0; i < function->copy_count; i++) {
+    const struct Copy *copy = &function->copies[i];
+    u32 best = NONE;
+    places[i] = NONE;
+    if (copy->offset == NONE) continue;
+    for (u32 j = 0; j < function->code_count; j++) {
+      const struct Instruction *instruction = &function->code[j];
+      const u32 offset = instruction->wasm_offset;
+      if (offset == NONE || offset < copy->offset || offset >= best || (copy->before ? offset > copy->limit : offset > copy->offset))
+        continue;
+      const char *set = strchr(instruction->operation->words, 'd');
+      if (!copy->before &&
+          (!set || instruction->words[set - instruction->operation->words] != slot_of_local(function, copy->local)))
+        continue;
+      best = offset;
+      places[i] = j;
+    }
+  }
+  return places;
 }
 
 /* ---- functions ---- */
 
 static void write_instruction(struct Text *text, const struct Module *module, const struct Function *function,
-                              u32 number, const char *name) {
+                              u32 number, const char *name, const u32 *places) {
   const struct Instruction *instruction = &function->code[number];
-  if (instruction->labelled) append(text, " L%u:;", number);
+  if (instruction->labelled) append(text, " %sL%u:;", function->prefix, number);
+  for (u32 i = 0; i < function->copy_count; i++)
+    if (places[i] == number && function->copies[i].before) write_copy(text, function, &function->copies[i]);
   if (instruction->operation->kind != ENTRY && instruction->operation->kind != LOOP) append(text, " ");
   switch (instruction->operation->kind) {
   case TABLE: write_table(text, function, instruction); break;
@@ -228,12 +296,15 @@ static void write_instruction(struct Text *text, const struct Module *module, co
     break;
   default: write_statement(text, module, function, instruction);
   }
-  if (instruction->then != NONE) append(text, " goto L%u;", instruction->then);
+  for (u32 i = 0; i < function->copy_count; i++)
+    if (places[i] == number && !function->copies[i].before) write_copy(text, function, &function->copies[i]);
+  if (instruction->then != NONE) append(text, " goto %sL%u;", function->prefix, instruction->then);
 }
 
 void write_function(struct Writer *writer, const struct Module *module, const struct Function *function,
                     const char *name) {
   const struct Slots slots = find_slots(module, function);
+  const u32 *places = place_copies(function);
   const char *file = NULL;
   u32 line = 0;
   find_place(module, function, NONE, false, &file, &line);
@@ -241,13 +312,16 @@ void write_function(struct Writer *writer, const struct Module *module, const st
   append(&writer->text, "\n/* %s */\n", function->name);
   place(writer, file, line);
   append(&writer->text, "%s", function->exported ? "" : "static ");
-  append_signature(&writer->text, function->type, function->symbol);
+  append(&writer->text, "%s %s", *function->type->results ? type_name(*function->type->results) : "void",
+         function->symbol);
+  append_parameters(&writer->text, function->type, function, true);
   append(&writer->text, " {");
   declare(&writer->text, function, &slots, 'w');
   declare(&writer->text, function, &slots, 'x');
+  declare_variables(&writer->text, function);
   for (u32 i = 0; i < function->code_count; i++) {
     if (find_place(module, function, function->code[i].wasm_offset, false, &file, &line)) place(writer, file, line);
-    write_instruction(&writer->text, module, function, i, name);
+    write_instruction(&writer->text, module, function, i, name, places);
   }
   append(&writer->text, " }\n");
 }

@@ -18,6 +18,7 @@ static const char usage[] =
     "  --report              print functions, imports, memory image, stack bound and refused features\n"
     "  --include HEADER      a header for the C to include, which defines the imports; may be repeated\n"
     "  --noinline A,B,C      functions, by their names in the module, that the C compiler is to keep out of line\n"
+    "  --locals FILE         give variables of the sources C variables with their names; README.md says what is in FILE\n"
     "  --allow-recursion     do not refuse cycles in the call graph\n"
     "  --list-ops            print the operations that can be translated, or those that a module uses and how often\n"
     "  --help                print this\n"
@@ -27,7 +28,7 @@ static const char usage[] =
     "and every operation that is not known; README.md has the whole list.\n";
 
 struct Options {
-  const char *module, *out, *prefix, *map, *allow_imports, *noinline;
+  const char *module, *out, *prefix, *map, *allow_imports, *noinline, *locals;
   const char **includes;
   u32 include_count;
   bool report, allow_recursion, list_operations;
@@ -42,6 +43,7 @@ static const char **find_value(const char *option) {
   if (!strcmp(option, "--map")) return &options.map;
   if (!strcmp(option, "--allow-imports")) return &options.allow_imports;
   if (!strcmp(option, "--noinline")) return &options.noinline;
+  if (!strcmp(option, "--locals")) return &options.locals;
   if (strcmp(option, "--include")) die("unknown option %s; expected one that --help lists", option);
   options.includes = grow(options.includes, options.include_count, sizeof *options.includes);
   return &options.includes[options.include_count++];
@@ -70,6 +72,7 @@ static void read_options(char **arguments) {
   if (options.list_operations) return;
   if (!options.module || !options.prefix || (!options.out && !options.report))
     die("expected IN.wasm, --prefix NAME, and -o OUT.c or --report; see --help");
+  if (options.locals && !options.map) die("--locals %s: expected --map too, which says where instructions are from", options.locals);
   const char *symbol = sanitise(options.prefix);
   if (strcmp(symbol, options.prefix) || !*symbol || (*symbol >= '0' && *symbol <= '9'))
     die("--prefix %s: expected a C identifier of letters, digits and single underscores", options.prefix);
@@ -105,6 +108,7 @@ int main(int count, char **arguments) {
   struct Module module = {.path = options.module};
   module.bytes = read_file(options.module, &module.size);
   if (options.map) read_source_map(&module, options.map);
+  if (options.locals) read_locals(options.locals);
   read_sections(&module);
   if (options.allow_imports) check_imports(&module, options.allow_imports);
   stop_if_refused(&module);
@@ -120,6 +124,7 @@ int main(int count, char **arguments) {
   struct Writer writer = {.out = options.out ? options.out : "C"};
   name_symbols(&module, options.prefix);
   stop_if_refused(&module);
+  if (options.locals) find_locals(&module);
   write_module(&writer, &module, options.prefix, options.includes, options.include_count);
   if (options.out) write_file(options.out, &writer.text);
   finish(&module);

@@ -106,12 +106,30 @@ static void write_table_entries(struct Text *text, const struct Module *module, 
          entries.chars ? entries.chars : "    {0, 0},\n");
 }
 
+/* Generated code has labels nobody jumps to, variables and parameters nobody reads, and compares a thing with itself or
+ * an unsigned with zero wherever the source does; none of it is a mistake there. */
+static void write_pragmas(struct Text *text) {
+  static const char *const quiet[] = {
+      "unused-label", "unused-variable", "unused-const-variable", "unused-but-set-variable", "unused-parameter",
+      "unused-but-set-parameter", "unused-function", "type-limits", "tautological-compare",
+  };
+  for (u32 i = 0; i < sizeof quiet / sizeof *quiet; i++)
+    append(text, "#pragma GCC diagnostic ignored \"-W%s\"\n", quiet[i]);
+}
+
 void write_module(struct Writer *writer, const struct Module *module, const char *name, const char **includes,
                   u32 include_count) {
   struct Text *text = &writer->text;
   append(text, "/* Written by wasm3-build from %s; do not edit. */\n", module->path);
   append(text, "#include \"wasm3-runtime.h\"\n");
   for (u32 i = 0; i < include_count; i++) append(text, "#include \"%s\"\n", includes[i]);
+  write_pragmas(text);
+  for (u32 i = module->import_count; i < module->function_count; i++)
+    if (module->functions[i].variable_count) {
+      append(text, "\n/* Of the sources' variables: define it as volatile to see them wherever they are. */\n");
+      append(text, "#ifndef WASM3_LOCAL\n#define WASM3_LOCAL\n#endif\n");
+      break;
+    }
   append(text, "\n#ifndef WASM3_TRAP\n#define WASM3_TRAP(kind) wasm3_trap(kind)\n#endif\n#define WASM3_PAGES %uu\n\n",
          module->pages);
   write_segments(text, module, name);

@@ -56,6 +56,7 @@ static struct Function *add_function(struct Module *module, struct Reader *reade
   module->functions = grow(module->functions, module->function_count, sizeof *module->functions);
   struct Function *function = &module->functions[module->function_count++];
   function->type = &module->types[type];
+  function->prefix = "";
   function->caller = function->call_offset = function->deepest = NONE;
   return function;
 }

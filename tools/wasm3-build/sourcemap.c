@@ -82,7 +82,7 @@ void read_source_map(struct Module *module, const char *path) {
   const char *p = find_key(json, "mappings");
   if (!p || *p != '"') die("%s: expected a string \"mappings\", as asc --sourceMap writes", path);
 
-  int64_t offset = 0, source = 0, line = 0;
+  int64_t offset = 0, source = 0, line = 0, column = 0;
   for (p++; *p != '"'; p += *p == ',') {
     int64_t fields[5];
     int count = 0;
@@ -90,14 +90,14 @@ void read_source_map(struct Module *module, const char *path) {
     if ((*p != ',' && *p != '"') || (count != 1 && count < 4))
       die("%s: mappings: expected segments of 1, 4 or 5 numbers on one line", path);
     offset += fields[0];
-    if (count > 1) source += fields[1], line += fields[2];
+    if (count > 1) source += fields[1], line += fields[2], column += fields[3];
     if (offset < 0 || offset > UINT32_MAX || source < 0 || source >= module->source_count || line < 0 ||
-        line >= 1 << 30)
-      die("%s: mappings: wasm offset %lld, source %lld, line %lld: out of range", path, (long long)offset,
-          (long long)source, (long long)line);
+        line >= 1 << 30 || column < 0 || column >= 1 << 30)
+      die("%s: mappings: wasm offset %lld, source %lld, line %lld, column %lld: out of range", path, (long long)offset,
+          (long long)source, (long long)line, (long long)column);
     module->mappings = grow(module->mappings, module->mapping_count, sizeof *module->mappings);
     module->mappings[module->mapping_count++] =
-        (struct Mapping){(u32)offset, count > 1 ? (u32)source : NONE, (u32)line + 1};
+        (struct Mapping){(u32)offset, count > 1 ? (u32)source : NONE, (u32)line + 1, (u32)column + 1};
   }
 }
 

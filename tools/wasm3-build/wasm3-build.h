@@ -70,6 +70,22 @@ struct Instruction {
   u32 frame;            /* CALL*: the result's slot; the arguments follow */
 };
 
+/* A variable of the sources, with a C variable of its own (--locals). */
+struct Variable {
+  const char *name, *function, *symbol; /* the function that declares it; the name in C */
+  char width;
+  u32 parameter; /* of the C function, that it is; else NONE */
+};
+
+/* Where a local of wasm is a variable. */
+struct Copy {
+  u32 offset;  /* of the local.set it is behind, or the local.get it is before; NONE: from the function's start */
+  u32 local;   /* parameters first */
+  u32 variable;
+  bool before; /* a get */
+  u32 limit;   /* the first instruction at or behind the get does for it if its offset is not above this */
+};
+
 struct Function {
   const char *name;   /* from the name section; else its export or import name; else function[n] */
   const char *symbol; /* in C */
@@ -79,6 +95,12 @@ struct Function {
   bool exported, out_of_line;
   const u8 *body, *body_end; /* NULL if imported */
   u32 local_count;           /* without parameters */
+  char *local_types;
+
+  struct Variable *variables; /* --locals */
+  struct Copy *copies;
+  u32 variable_count, copy_count;
+  const char *prefix; /* of C names that are not the sources': with variables there are two kinds */
 
   struct Instruction *code; /* NULL if imported or refused */
   u32 code_count;
@@ -112,7 +134,7 @@ struct Segment {
 struct Mapping {
   u32 wasm_offset;
   u32 source; /* NONE: the compiler says that this has no place in a source */
-  u32 line;
+  u32 line, column; /* both from 1 */
 };
 
 struct Module {
@@ -150,6 +172,15 @@ void read_sections(struct Module *module);
 
 /* Refuses instructions and locals that cannot be compiled, and counts the locals. */
 void check_body(struct Module *module, struct Function *function);
+
+/* Calls `see` for each instruction of a body that has been checked, with its offset, opcode and first immediate. */
+void walk_body(const struct Module *module, const struct Function *function,
+               void (*see)(void *context, u32 offset, u32 opcode, u32 immediate), void *context);
+
+/* ---- locals.c ---- */
+
+void read_locals(const char *path);      /* the table of --locals */
+void find_locals(struct Module *module); /* after name_symbols */
 
 /* ---- sourcemap.c ---- */
 

@@ -68,7 +68,13 @@ typedef u64 __attribute__((may_alias, aligned(1))) wasm3_u64;
 #else
 #define WASM3_MEMORY volatile
 #endif
+/* Whose FS or GS starts at WASM_BASE defines WASM3_SEGMENT as __seg_fs or __seg_gs: a sum of 32 bits, which wraps as wasm's
+ * do, is then part of the instruction. With the base in the displacement it needs an instruction of its own. */
+#ifdef WASM3_SEGMENT
+#define WASM3_AT(type, index, offset) (*(WASM3_MEMORY WASM3_SEGMENT wasm3_##type *)((offset) + (u64)(u32)(index)))
+#else
 #define WASM3_AT(type, index, offset) (*(WASM3_MEMORY wasm3_##type *)(WASM_BASE + (offset) + (u64)(u32)(index)))
+#endif
 
 #define WASM3_ROTL(bits, a, b) ({ u##bits a_ = (a), b_ = (b); a_ << b_ % bits | a_ >> -b_ % bits; })
 #define WASM3_ROTR(bits, a, b) ({ u##bits a_ = (a), b_ = (b); a_ >> b_ % bits | a_ << -b_ % bits; })
@@ -129,17 +135,5 @@ typedef u64 __attribute__((may_alias, aligned(1))) wasm3_u64;
      WASM3_TRAP_IF(index_ >= (count) || !(table)[index_].type, WASM3_UNDEFINED_ELEMENT) \
      WASM3_TRAP_IF((table)[index_].type != (type_id), WASM3_SIGNATURE_MISMATCH) \
      (table)[index_].function; })
-
-/* Generated code has labels nobody jumps to, variables and parameters nobody reads, and compares a thing with itself or
- * an unsigned with zero wherever the TypeScript does; none of it is a mistake there. */
-#pragma GCC diagnostic ignored "-Wunused-label"
-#pragma GCC diagnostic ignored "-Wunused-variable"
-#pragma GCC diagnostic ignored "-Wunused-const-variable"
-#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wunused-but-set-parameter"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wtype-limits"
-#pragma GCC diagnostic ignored "-Wtautological-compare"
 
 #endif

@@ -1,13 +1,19 @@
 /** The monitor that ships, and a way for its guest to make it trap in each way there is (fail.ts). */
 import * as shipped from "../../../kernel/monitor/svm";
 import { write } from "../../../kernel/machine/vmcb";
-import { Vcpu } from "../../../kernel/vcpu/vcpu";
+import { Next, Vcpu } from "../../../kernel/vcpu/vcpu";
+import { storeSystem } from "../../../kernel/svm/system";
 import { CONTROL, MAGIC, fail, scratch } from "./fail";
+import { VCPUS, answer, isAwake, serve, take } from "./vcpus";
 
 const CPUID: u32 = 0x72;
 
 export function enter(area: usize): u32 {
-  return shipped.enter(area);
+  const v = changetype<Vcpu>(area);
+  const next = shipped.enter(area);
+  const done = take(v);
+  if (done & 1) storeSystem(v);
+  return done ? shipped.enter(area) : next;
 }
 
 export function exit(area: usize, code: u32): u32 {
@@ -17,5 +23,14 @@ export function exit(area: usize, code: u32): u32 {
       write(0x58 + scratch.zero, 0); // fault 8
     else fail(leaf & 0xffff);
   }
-  return shipped.exit(area, code);
+  if (!(code == CPUID && (leaf & 0xffff0000) == VCPUS)) return halting(area, shipped.exit(area, code));
+  const v = changetype<Vcpu>(area);
+  serve(v);
+  const next = shipped.exit(area, code);
+  answer(v, leaf & 0xffff);
+  return next;
+}
+
+function halting(area: usize, next: u32): u32 {
+  return isAwake(changetype<Vcpu>(area), next) ? Next.Resume : next;
 }

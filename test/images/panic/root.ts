@@ -5,11 +5,11 @@
 import { Text } from "../../../kernel/lib/text";
 import { boot, readBoot } from "../../../kernel/root/boot";
 import { Level, settings } from "../../../kernel/root/log";
-import { trap as shippedTrap } from "../../../kernel/root/main";
-import { readOptions, options } from "../../../kernel/root/options";
+import { join as shippedJoin, trap as shippedTrap } from "../../../kernel/root/main";
+import { options, readOptions, setDefaults } from "../../../kernel/root/options";
 import { useLines } from "../../../kernel/root/lines";
 import { module } from "../../../kernel/root/boot";
-import { comIrq, comPort, uart } from "../../../kernel/root/uart";
+import { Stride, comIrq, comPort, uart } from "../../../kernel/root/uart";
 
 @unmanaged
 class Scratch {
@@ -29,10 +29,11 @@ function recurse(depth: u32): u32 {
 
 export function start(magic: u32, info: u32): void {
   readBoot(magic, info, why.over(0, 0));
+  setDefaults();
   readOptions(why);
   settings.level = Level.Info;
   settings.uart = options.console;
-  uart(options.console).open(comPort(options.console), comIrq(options.console), options.baud);
+  uart(options.console).open(comPort(options.console), Stride.Port, comIrq(options.console), options.baud);
   // The last module is the line table.
   useLines(module(boot.modules - 1).start, module(boot.modules - 1).size);
   switch (boot.modules - 1) {
@@ -61,4 +62,8 @@ export function start(magic: u32, info: u32): void {
 export function trap(): void {
   if (scratch.deep == 0xbad) scratch.zero = load<u32>(0x7fff0000);
   shippedTrap();
+}
+
+export function join(): void {
+  shippedJoin();
 }

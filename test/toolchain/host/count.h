@@ -12,4 +12,7 @@ struct routine {
 
 extern const struct routine routines[]; /* ends with a null name */
 
+/* A digest of what the last call has computed. */
+unsigned long outcome(void);
+
 #endif

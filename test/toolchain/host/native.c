@@ -1,6 +1,7 @@
 /* The engine of wasm3-build's C: one instance at a time, at WASM_BASE, with the MMU as the bounds check. */
 #include "native.h"
 
+#include <asm/prctl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define RESERVED ((9ul << 30) + 4096)
@@ -45,6 +47,7 @@ void engine_open(char **arguments, char **modules, u32 count) {
   (void)modules;
   if (count != native_module_count) fprintf(stderr, "runner: expected %u modules\n", native_module_count), exit(2);
   reserve(arguments);
+  if (syscall(SYS_arch_prctl, ARCH_SET_GS, WASM_BASE)) perror("runner: GS"), exit(2);
   struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
   sigaction(SIGSEGV, &action, NULL);
   sigaction(SIGBUS, &action, NULL);

@@ -14,7 +14,7 @@ struct step {
   enum __attribute__((packed)) { CALL, RESET, HASH } kind;
   u8 padding;
   u32 function;
-  u64 arguments[4];
+  u64 arguments[8];
 };
 
 struct outcome {

@@ -67,7 +67,15 @@ export class Run {
 
   /** The first few cases that an engine gets wrong, in words. `sameTrap` is for engines that say the same of several traps. */
   wrong(engine: Engine, sameTrap = (a: Status, b: Status) => a === b): string[] {
-    const outcomes: Outcomes = this.batch[engine](this.script);
+    return this.judge(this.batch[engine](this.script), sameTrap);
+  }
+
+  /** The same of our C, compiled with other flags. */
+  wrongWithFlags(...flags: string[]): string[] {
+    return this.judge(this.batch.native(this.script, ...flags), (a, b) => a === b);
+  }
+
+  private judge(outcomes: Outcomes, sameTrap: (a: Status, b: Status) => boolean): string[] {
     const found: string[] = [];
     for (const [i, [suite, { callee, values, expected }]] of this.cases.entries()) {
       const status = Number(outcomes[2 * i]) as Status;

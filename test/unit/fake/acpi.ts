@@ -69,41 +69,14 @@ export function genericAddress(view: DataView, at: number): GenericAddress {
   };
 }
 
-/** The only kind of object that a DSDT here may define (20.2): named packages of integers. */
-export function namedPackages(aml: Uint8Array): Map<string, number[]> {
-  const packages = new Map<string, number[]>();
-  let at = 0;
-  const byte = () => {
-    expect(at).toBeLessThan(aml.length);
-    return aml[at++]!;
-  };
-  /** PkgLength (20.2.4): where what it encloses ends. */
-  const packageEnd = () => {
-    const start = at;
-    const lead = byte();
-    const more = lead >> 6;
-    let length = more ? lead & 15 : lead & 63;
-    for (let i = 0; i < more; i++) length |= byte() << (4 + i * 8);
-    return start + length;
-  };
-  const integer = () => {
-    const prefix = byte();
-    if (prefix === 0 || prefix === 1) return prefix;
-    if (prefix === 0xff) return 2 ** 64 - 1;
-    const bytes = { 0x0a: 1, 0x0b: 2, 0x0c: 4 }[prefix];
-    if (bytes === undefined) throw new Error(`AML: ${prefix} is no integer`);
-    let value = 0;
-    for (let i = 0; i < bytes; i++) value += byte() * 256 ** i;
-    return value;
-  };
-  while (at < aml.length) {
-    expect(byte()).toBe(0x08); // NameOp
-    const name = String.fromCharCode(byte(), byte(), byte(), byte());
-    expect(byte()).toBe(0x12); // PackageOp
-    const end = packageEnd();
-    const elements = Array.from({ length: byte() }, integer);
-    expect(at).toBe(end);
-    packages.set(name, elements);
+/** The tables that the XSDT lists, by their signatures; none twice. */
+export function findTables(ram: FakeRam): Map<string, Table> {
+  const xsdt = readTable(ram, readRsdp(ram, findRsdp(ram)).xsdt);
+  const tables = new Map<string, Table>();
+  for (let at = 36; at < xsdt.length; at += 8) {
+    const table = readTable(ram, Number(xsdt.view.getBigUint64(at, true)));
+    expect(tables.has(table.signature)).toBe(false);
+    tables.set(table.signature, table);
   }
-  return packages;
+  return tables;
 }

@@ -24,9 +24,10 @@ export function table(signature: string, body: Uint8Array): Buffer {
 }
 
 /** 5.2.5.3, Root System Description Pointer Structure; revision 0 has 20 bytes. */
-export function rsdp(rsdt: number, xsdt?: bigint): Buffer {
+export function rsdp(rsdt: number, xsdt?: bigint, maker = ""): Buffer {
   const bytes = Buffer.alloc(xsdt === undefined ? 20 : 36);
   bytes.write("RSD PTR ", 0, "latin1");
+  bytes.write(maker, 9, "latin1");
   bytes.writeUInt32LE(rsdt, 16);
   if (xsdt !== undefined) {
     bytes[15] = 2;

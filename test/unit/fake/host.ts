@@ -4,6 +4,7 @@
  * root halts the CPU.
  */
 import { readFileSync } from "node:fs";
+import { atomics } from "./atomic.ts";
 import { FrameOwners } from "./frameowners.ts";
 import { HostApic } from "./hostapic.ts";
 import { type Vendor, cpuidOf, image, svmMsrs, switchedMsrs, vmxMsrs } from "./hostcpu.ts";
@@ -16,6 +17,7 @@ import { abi, moduleFile } from "./layout.ts";
 import {
   type BootInfo,
   type BootModule,
+  type Framebuffer,
   INFO,
   multiboot1,
   multiboot2,
@@ -59,6 +61,8 @@ export interface HostOptions extends Partial<PortOptions> {
   loader?: (info: BootInfo, host: FakeHost) => number | void;
   /** What firmware has put into memory, and registers that it has left. */
   firmware?: (host: FakeHost) => void;
+  /** What the loader tells of the screen, and is there; nothing unless told. */
+  framebuffer?: Framebuffer;
   /** Inputs of the I/O APIC at its usual address; there is none unless told. */
   ioapicInputs?: number;
   /** Counts of the APIC's timer a TSC tick, as a fraction. */
@@ -68,6 +72,8 @@ export interface HostOptions extends Partial<PortOptions> {
   vmxonFails?: boolean;
   /** A VMCS field that this CPU does not have. */
   lacksField?: number;
+  /** What the debugger does when root enters it. */
+  debugger?: (host: FakeHost) => void;
   /** Runs when root waits for an interrupt, after the timer has been armed; false when nothing will ever come. */
   idle?: (host: FakeHost) => boolean | void;
 }
@@ -93,6 +99,8 @@ export class FakeHost {
   readonly vendor: Vendor;
   readonly vtx = new HostVtx(this);
   readonly svm = new HostSvm(this);
+  /** What the boot CPU has sent to others, by their APIC ids. Nobody answers: there is one CPU. */
+  readonly ipis: { to: number; command: number; tsc: bigint }[] = [];
   /** MSRs that root has written, in order. */
   readonly msrWrites: number[] = [];
   private readonly physical = new HostMemory(this);
@@ -178,6 +186,11 @@ export class FakeHost {
     return this.physical.strays;
   }
 
+  /** Ticks that root has written to the framebuffer for. */
+  get painted(): number {
+    return this.physical.painted;
+  }
+
   /** The extension that the CPU has. */
   get extension(): HostExtension {
     return this.vendor === "VT-x" ? this.vtx : this.svm;
@@ -204,6 +217,7 @@ export class FakeHost {
       regions: ram.map(([base, end]) => ({ base, length: end - base, kind: 1 })),
       modules: placeModules(this.memory, modules),
     };
+    if (this.options.framebuffer) info.framebuffer = this.options.framebuffer;
     const magic = loader?.(info, this) ?? undefined;
     for (const { start, end, text } of info.modules) this.keep.push({ start, end, what: `module "${text}"` });
     if (magic !== undefined) return magic;
@@ -220,11 +234,12 @@ export class FakeHost {
   }
 
   context(at: number, field: string): bigint {
-    return this.linear.getBigUint64(at + abi(`VCPUCONTEXT_${field}`), true);
+    const offset = abi(field === "CR3" ? "VCPUCONTEXT_CR3" : `RUNNING_${field}`);
+    return this.linear.getBigUint64(at + offset, true);
   }
 
   setContext(at: number, field: string, value: number): void {
-    this.linear.setUint32(at + abi(`VCPUCONTEXT_${field}`), value, true);
+    this.linear.setUint32(at + abi(`RUNNING_${field}`), value, true);
   }
 
   /** Bytes of root's own memory, by their physical address. */
@@ -272,6 +287,7 @@ export class FakeHost {
     const u64 = (v: bigint) => BigInt.asUintN(64, v);
     const bytes = (at: number, length: number) => new Uint8Array(this.linear.buffer, at, length);
     return {
+      atomic: atomics(() => this.linear),
       env: {
         abort: (message: number, file: number, line: number) => {
           const text = (at: number) =>
@@ -294,6 +310,9 @@ export class FakeHost {
         out8: (port: number, value: number) => ports.out(port & 0xffff, value & 0xff, 1),
         out16: (port: number, value: number) => ports.out(port & 0xffff, value & 0xffff, 2),
         out32: (port: number, value: number) => ports.out(port & 0xffff, value, 4),
+      },
+      ipi: {
+        send: (to: number, command: number) => void this.ipis.push({ to, command, tsc: this.tsc }),
       },
       msr: {
         read: (index: number) => {
@@ -322,7 +341,12 @@ export class FakeHost {
         waitForInterrupt: () => this.waitForInterrupt(),
         takePending: (group: number) => apic.takeMarks(group),
         clearAttention: () => void (apic.attention = false),
+        number: () => 0,
         nmis: () => this.nmis,
+        stop: () => {
+          if (!this.options.debugger) throw new Error("the debugger is entered, and there is none");
+          this.options.debugger(this);
+        },
         pause: () => {},
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
         configureTimer: (scale: bigint, _x2apic: number, watchdog: bigint) => {
@@ -353,8 +377,8 @@ export class FakeHost {
         ...Object.fromEntries(Object.entries(image).map(([name, value]) => [name, () => value])),
         version: (n: number) => "test".charCodeAt(n) || 0,
         buildId: () => 0x12345678,
-        monitorPages: (which: number) => this.monitorOf(which, 4),
-        monitorSegments: (which: number) => this.monitorOf(which, 1),
+        memoryPages: (which: number) => this.monitorOf(which, 4),
+        segments: (which: number) => this.monitorOf(which, 1),
         segmentOffset: () => 0x10000,
         segmentLength: () => 16,
         segmentAddress: () => 0x211000n,
@@ -377,7 +401,9 @@ export class FakeHost {
 
   /** What the image has of the monitor module of a number: it is the vendor's, or a mistake. */
   private monitorOf(which: number, value: number): number {
-    if (which !== (this.vendor === "VT-x" ? 0 : 1)) throw new Error("the other vendor's monitor module");
+    const debug = which === 2;
+    if (!debug && which !== (this.vendor === "VT-x" ? 0 : 1))
+      throw new Error("the other vendor's monitor module");
     return value;
   }
 

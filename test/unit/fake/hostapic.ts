@@ -15,12 +15,14 @@ export class HostApic {
   /** What an end of interrupt found nothing in service for. */
   strayEnds = 0;
   private readonly marked = [0n, 0n, 0n, 0n];
+  /** The 8259s' masks when LINT0, which their output is at, was last programmed. */
+  picMasksAtLint0: number[] = [];
   private ioapicIndex = 0;
   private counterStart = 0n;
   private readonly registers = new Map<number, number>();
 
   constructor(
-    private readonly clock: { tsc: bigint },
+    private readonly clock: { tsc: bigint; ports: { picMasks: readonly number[] } },
     /** Inputs of the I/O APIC; 0 for none. */
     private readonly inputs: number,
     /** Counts of the timer a TSC tick, as a fraction. */
@@ -70,6 +72,7 @@ export class HostApic {
 
   write(register: number, value: number): void {
     this.registers.set(register, value >>> 0);
+    if (register === 0x35) this.picMasksAtLint0 = [...this.clock.ports.picMasks];
     if (register === 0x38) this.counterStart = this.clock.tsc;
     if (register === 0x0b && this.inService.pop() === undefined) this.strayEnds++;
   }

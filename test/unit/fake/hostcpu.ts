@@ -120,7 +120,6 @@ export const image = {
   stackGuard: 0x220000n,
   rootMemory: 0x400000n,
   perCpu: 0x214000n,
-  gdt: 0x214400n,
-  tss: 0x214500n,
   idt: 0x215000n,
+  trampoline: 0x200800n,
 };

@@ -1,9 +1,12 @@
 /** Root's accesses to physical memory and to devices' registers, through its windows and the CPU's TLB. */
 import { abi } from "./layout.ts";
 import type { FakeHost } from "./host.ts";
+import { image } from "./hostcpu.ts";
 import { PageFault } from "./tlb.ts";
 
 const GIB = 2 ** 30;
+/** What the physical window has room for. */
+const WINDOW = 2 ** 44;
 export const IOAPIC = 0xfec00000;
 const APIC = 0xfee00000;
 const pageOf = (va: number) => Number(BigInt.asUintN(48, BigInt(va)) >> 12n);
@@ -15,13 +18,17 @@ const ones = (size: number) => (1n << BigInt(size * 8)) - 1n;
 export class HostMemory {
   /** Addresses that root has loaded from and where nothing is: those read all ones. */
   readonly strays: string[] = [];
+  /** Bytes that were written to the framebuffer, each of which takes a tick; filling it takes no time. */
+  painted = 0;
   private stores: { start: number; end: number; what: string }[] | undefined;
 
   constructor(private readonly host: FakeHost) {}
 
   /** Checks an access to a physical address; returns how many bytes from there its translation is good for. */
   private window(at: number, kind: "load" | "store"): number {
-    if (at >= 2 ** 44) throw new PageFault(`root: ${kind} at ${at.toString(16)}: beyond its window`);
+    // Behind the physical window is the uncached one.
+    if (at >= 2 ** 45) throw new PageFault(`root: ${kind} at ${at.toString(16)}: beyond its windows`);
+    if (at >= WINDOW) this.screen(at - WINDOW, kind);
     if (this.host.cr[3] === 0n) {
       // boot/start.asm's tables.
       if (at >= 4 * GIB) throw new PageFault(`root: early ${kind} at ${at.toString(16)}: not mapped`);
@@ -29,9 +36,18 @@ export class HostMemory {
     }
     const page = physicalWindow + Math.floor(at / 4096);
     const leaf = this.host.tlb.host(Number(this.host.cr[3]), page, kind, "root");
-    if (leaf.hpa - (leaf.hpa % 4096) !== at - (at % 4096))
+    const hpa = at % WINDOW;
+    if (leaf.hpa - (leaf.hpa % 4096) !== hpa - (hpa % 4096))
       throw new Error(`the window maps ${at.toString(16)} elsewhere`);
     return leaf.size - (at % leaf.size);
+  }
+
+  /** The framebuffer is written to, and never read: that takes a hundred times as long. */
+  private screen(at: number, kind: "load" | "store"): void {
+    const fb = this.host.options.framebuffer;
+    const from = Number(fb?.address);
+    if (kind === "load" || !fb || at < from || at >= from + fb.pitch * fb.height)
+      throw new Error(`root: ${kind} at ${at.toString(16)}: uncached, and not the framebuffer`);
   }
 
   private isRam(at: number): boolean {
@@ -42,9 +58,21 @@ export class HostMemory {
     return this.host.memory.has(at) || this.isRam(at);
   }
 
-  /** Root stores only into RAM that was free when it started, and to the screen; never into a VMCS that is in use. */
+  /** Root stores only into RAM that was free when it started, to the screen, and to the CPU's block; never into a VMCS that is in use. */
   private mayStore(at: number, length: number): void {
     if (at >= 0xb8000 && at + length <= 0xb9000) return;
+    const fb = this.host.options.framebuffer;
+    if (
+      fb &&
+      at % WINDOW >= fb.address &&
+      (at % WINDOW) + length <= Number(fb.address) + fb.pitch * fb.height
+    )
+      return;
+    // Where other CPUs start: bringup.test.ts sees that it is as before in the end.
+    if (at >= 0x8000 && at + length <= 0x9000) return;
+    // What the stubs are to know of the debugger, and of the CPU that comes next.
+    const ours = Number(image.perCpu);
+    if (at >= ours + abi("PERCPU_DEBUG_CR3") && at + length <= ours + abi("PERCPU_BYTES")) return;
     this.stores ??= this.host.taken().map((t) => ({ ...t, start: Number(t.start), end: Number(t.end) }));
     const taken = this.stores.find(({ start, end }) => at < end && at + length > start)?.what;
     const what = taken ?? (this.isRam(at) && this.isRam(at + length - 1) ? undefined : "no memory");
@@ -62,17 +90,28 @@ export class HostMemory {
   private load(at: number, size: number): bigint {
     const low = 4096 - (at % 4096);
     if (size > low) return this.load(at, low) | (this.load(at + low, size - low) << BigInt(low * 8));
-    this.window(at, "load");
+    const good = this.window(at, "load");
+    const register = this.register(at, size, good);
+    if (register !== undefined) return BigInt(register);
     if (this.exists(at)) return this.host.memory.load(at, size);
     this.stray(at);
     return ones(size);
   }
 
+  /** A device's, once root has tables of its own in a small page: others are cached. */
+  private register(at: number, size: number, good: number, value?: number): number | undefined {
+    const found = this.host.ports.memory(at, size, value);
+    if (found !== undefined && this.host.cr[3] !== 0n && good > 4096)
+      throw new Error(`root: a device's register at ${at.toString(16)} in a large page`);
+    return found;
+  }
+
   private store(at: number, size: number, value: bigint): void {
-    this.window(at, "store");
+    const good = this.window(at, "store");
+    if (this.register(at, size, good, Number(value & 0xffn)) !== undefined) return;
     if ((at % 4096) + size > 4096) this.window(at + size - 1, "store");
     this.mayStore(at, size);
-    this.host.memory.store(at, size, value & ones(size));
+    this.host.memory.store(at % WINDOW, size, value & ones(size));
   }
 
   /** Translation by translation: where, and how much. */
@@ -103,13 +142,17 @@ export class HostMemory {
   private put(at: number, bytes: Uint8Array): void {
     let done = 0;
     for (const [to, part] of this.parts(at, bytes.length, "store")) {
-      this.host.memory.put(to, bytes.subarray(done, done + part));
+      this.host.memory.put(to % WINDOW, bytes.subarray(done, done + part));
+      // A byte a tick.
+      if (to >= WINDOW) this.host.tsc += BigInt(part);
+      if (to >= WINDOW) this.painted += part;
       done += part;
     }
   }
 
   private fill(at: number, value: number, length: number): void {
-    for (const [to, part] of this.parts(at, length, "store")) this.host.memory.fill(to, value & 0xff, part);
+    for (const [to, part] of this.parts(at, length, "store"))
+      this.host.memory.fill(to % WINDOW, value & 0xff, part);
     if (value === 0) this.host.extension.filled(at, length);
   }
 

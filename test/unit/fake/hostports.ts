@@ -6,8 +6,12 @@ export interface PortOptions {
   portTicks: bigint;
   /** UARTs that the machine has, of COM1 and COM2. */
   uarts?: [boolean, boolean];
+  /** A UART anywhere else: its first register, and how far it is to the next in memory; 0 for ports. */
+  otherUart?: { at: number; stride: 0 | 1 | 4 };
   /** Whether bytes take the time that the UARTs' divisors say; else they are sent at once. */
   uartsTakeTime?: boolean;
+  /** An 8042 with a keyboard; nothing answers unless told. */
+  keyboard?: HostKeyboard;
   /** The PM timer at port 608h. */
   pmTimer?: "counts" | "stands still" | "absent";
   pit?: "counts" | "stands still";
@@ -15,6 +19,55 @@ export interface PortOptions {
   cmos?: number[];
   /** Configuration space: a function's registers by 8 * bus * 32 + 8 * device + function. */
   pci?: Map<number, number[]>;
+  /** Registers of what else there is, by their ports. */
+  registers?: Map<number, HostRegister>;
+}
+
+/** A register behind a port, which is accessed in its own width only. */
+export interface HostRegister {
+  size: 1 | 2 | 4;
+  read(): number;
+  write(value: number): void;
+}
+
+/** An 8042 (IBM PC/AT Technical Reference) as firmware leaves it, if it does not answer or take commands. */
+export class HostKeyboard {
+  readonly bytes: { byte: number; mouse: boolean }[] = [];
+  configuration: number;
+  readonly commands: number[] = [];
+  private awaits = 0;
+  interrupt: () => void = () => {};
+
+  constructor(
+    configuration = 0x30,
+    private readonly deaf: false | "answers nothing" | "takes nothing" = false,
+  ) {
+    this.configuration = configuration;
+  }
+
+  /** Scan codes come in. */
+  press(...codes: number[]): void {
+    this.bytes.push(...codes.map((byte) => ({ byte, mouse: false })));
+    if (this.configuration & 1) this.interrupt();
+  }
+
+  moveMouse(...codes: number[]): void {
+    this.bytes.push(...codes.map((byte) => ({ byte, mouse: true })));
+  }
+
+  in(port: number): number {
+    if (port === 0x60) return this.bytes.shift()?.byte ?? 0;
+    const next = this.bytes[0];
+    return (next ? 1 : 0) | (next?.mouse ? 0x20 : 0) | (this.deaf === "takes nothing" ? 2 : 0);
+  }
+
+  out(port: number, value: number): void {
+    if (port === 0x64) {
+      this.commands.push(value);
+      this.awaits = value;
+      if (value === 0x20 && !this.deaf) this.bytes.push({ byte: this.configuration, mouse: false });
+    } else if (this.awaits === 0x60) this.configuration = value;
+  }
 }
 
 /** A PC16550D. */
@@ -108,6 +161,8 @@ class HostUart {
 
 export class HostPorts {
   readonly uarts: [HostUart, HostUart];
+  /** It has no interrupt. */
+  readonly otherUart: HostUart;
   /** What was written to the reset control register and to the keyboard controller. */
   readonly resets: [port: number, value: number][] = [];
   /** NMIs are masked by bit 7 of port 70h (82371AB). */
@@ -116,7 +171,10 @@ export class HostPorts {
   private accesses = 0;
   private cmosIndex = 0;
   private pciAddress = 0;
-  private readonly picMasks = [0, 0];
+  readonly picMasks = [0, 0];
+  /** Registers of VGA's CRT controller. */
+  readonly crtc: number[] = [];
+  private crtcIndex = 0;
   private pitControl = 0;
   private pitCount: number[] = [];
   private pitStarted = 0n;
@@ -129,6 +187,8 @@ export class HostPorts {
   ) {
     const bit = options.uartsTakeTime ? options.tscHz / 115200n : 0n;
     this.uarts = [new HostUart(clock, bit, () => interrupt(4)), new HostUart(clock, bit, () => interrupt(3))];
+    this.otherUart = new HostUart(clock, bit, () => {});
+    if (options.keyboard) options.keyboard.interrupt = () => interrupt(1);
     this.cmos = options.cmos ?? [0, 0, 0, 0, 0x12, 0, 0, 1, 1, 0x24, 0x26, 2, 0, 0x80];
   }
 
@@ -144,6 +204,8 @@ export class HostPorts {
   }
 
   private uartOf(port: number): HostUart | undefined {
+    const other = this.options.otherUart;
+    if (other?.stride === 0 && port >= other.at && port < other.at + 8) return this.otherUart;
     const n = port >> 3 === 0x3f8 >> 3 ? 0 : port >> 3 === 0x2f8 >> 3 ? 1 : undefined;
     return n !== undefined && (this.options.uarts?.[n] ?? true) ? this.uarts[n] : undefined;
   }
@@ -164,8 +226,11 @@ export class HostPorts {
     if (++this.accesses > 20_000_000) throw new Error("root polls for ever");
     this.clock.tsc += this.options.portTicks;
     const { pmTimer = "counts" } = this.options;
+    const register = this.registers(port, size);
+    if (register) return register.read();
     const uart = this.uartOf(port);
     if (uart && size === 1) return uart.in(port & 7);
+    if (this.options.keyboard && (port === 0x60 || port === 0x64)) return this.options.keyboard.in(port);
     if (port === 0x61) return (this.gate & 3) | (this.pitOutput() ? 0x20 : 0);
     if (port === 0x21) return this.picMasks[0]!;
     if (port === 0xa1) return this.picMasks[1]!;
@@ -177,14 +242,34 @@ export class HostPorts {
     return size === 4 ? 0xffffffff : size === 2 ? 0xffff : 0xff;
   }
 
+  /** An access to a UART in memory, if one is there. */
+  memory(at: number, size: number, value?: number): number | undefined {
+    const other = this.options.otherUart;
+    if (!other || other.stride === 0 || at < other.at || at >= other.at + 8 * other.stride) return undefined;
+    const register = (at - other.at) / other.stride;
+    if (size !== other.stride || register % 1)
+      throw new Error(`a UART's register of ${size} bytes at ${at.toString(16)}`);
+    this.clock.tsc += this.options.portTicks;
+    if (value === undefined) return this.otherUart.in(register);
+    this.otherUart.out(register, value & 0xff);
+    return 0;
+  }
+
+  private registers(port: number, size: number): HostRegister | undefined {
+    const register = this.options.registers?.get(port);
+    return register?.size === size ? register : undefined;
+  }
+
   private pciFunction(): number[] | undefined {
     return this.options.pci?.get((this.pciAddress >> 8) & 0xffff);
   }
 
   out(port: number, value: number, size: number): void {
     this.clock.tsc += this.options.portTicks;
+    const register = this.registers(port, size);
     const uart = this.uartOf(port);
-    if (uart && size === 1) uart.out(port & 7, value & 0xff);
+    if (register) register.write(value);
+    else if (uart && size === 1) uart.out(port & 7, value & 0xff);
     else if (port === 0x61) this.gate = value;
     else if (port === 0x43) {
       this.pitControl = value;
@@ -196,7 +281,10 @@ export class HostPorts {
     else if (port === 0x70) {
       this.nmiMasked = (value & 0x80) !== 0;
       this.cmosIndex = value & 0x7f;
-    } else if (port === 0xcf9 || port === 0x64) this.resets.push([port, value]);
+    } else if (port === 0xcf9 || (port === 0x64 && value >= 0xf0)) this.resets.push([port, value]);
+    else if (port === 0x60 || port === 0x64) this.options.keyboard?.out(port, value & 0xff);
+    else if (port === 0x3d4) this.crtcIndex = value & 0xff;
+    else if (port === 0x3d5) this.crtc[this.crtcIndex] = value & 0xff;
     else if (port === 0xcf8 && size === 4) this.pciAddress = value >>> 0;
     else if (port === 0xcfc && size === 4) this.pciWrite(value >>> 0);
   }

@@ -19,6 +19,7 @@ const hex = (n: bigint | number) => n.toString(16);
 /** Where the VMCB has what else is in the CPU. */
 const registers: Partial<Record<GuestRegister, number>> = {
   ...{ rip: Vmcb.RIP, rsp: Vmcb.RSP, cr0: Vmcb.CR0, cr2: Vmcb.CR2, dr6: Vmcb.DR6 },
+  ...{ dr7: Vmcb.DR7, injection: Vmcb.EVENT_INJECTION },
   ...{ star: Vmcb.STAR, lstar: Vmcb.LSTAR, cstar: Vmcb.CSTAR, fmask: Vmcb.SFMASK },
   kernelGsBase: Vmcb.KERNEL_GS_BASE,
 };

@@ -12,7 +12,8 @@ const apicPage = pageOf(abi("APIC_PAGE"));
 
 /** Registers of a guest that root looks at or switches, wherever they are while its monitor runs. */
 export type GuestRegister =
-  | ("rip" | "rsp" | "cr0" | "cr2" | "dr0" | "dr1" | "dr2" | "dr3" | "dr6" | "xcr0")
+  | ("rip" | "rsp" | "cr0" | "cr2" | "dr0" | "dr1" | "dr2" | "dr3" | "dr6" | "dr7" | "xcr0")
+  | "injection" // the event that the next entry delivers: not a register, but kept like one
   | ("star" | "lstar" | "cstar" | "fmask" | "kernelGsBase" | "tscAux");
 
 /** SYSCALL's MSRs, KERNEL_GS_BASE and TSC_AUX. */

@@ -3,12 +3,16 @@ import { type GuestRegister, HostExtension, type RunningVcpu } from "./hostvcpu.
 
 export enum RootField {
   VPID = 0,
+  TSC_OFFSET = 0x2010,
   EPT_POINTER = 0x201a,
+  TSC_MULTIPLIER = 0x2032,
   SECONDARY_CONTROLS = 0x401e,
   EXIT_REASON = 0x4402,
+  ENTRY_INTERRUPTION = 0x4016,
   HOST_CR3 = 0x6c02,
   HOST_RSP = 0x6c14,
   GUEST_CR0 = 0x6800,
+  GUEST_DR7 = 0x681a,
   GUEST_RSP = 0x681c,
   GUEST_RIP = 0x681e,
 }
@@ -16,6 +20,7 @@ export enum RootField {
 const INVALID_GUEST_STATE = 0x80000021n;
 const registers: Partial<Record<GuestRegister, RootField>> = {
   ...{ rip: RootField.GUEST_RIP, rsp: RootField.GUEST_RSP, cr0: RootField.GUEST_CR0 },
+  ...{ dr7: RootField.GUEST_DR7, injection: RootField.ENTRY_INTERRUPTION },
 };
 
 export class HostVtx extends HostExtension {
@@ -24,6 +29,8 @@ export class HostVtx extends HostExtension {
   /** Pages of VMCSs that the CPU may hold in itself: made current and not cleared since. */
   readonly active = new Set<number>();
   private readonly launched = new Set<bigint>();
+  /** Of those in `vmcs`, whose memory has been something else since. */
+  private readonly wiped = new Set<bigint>();
   private operation = false;
 
   fields(): Map<number, bigint> {
@@ -62,12 +69,12 @@ export class HostVtx extends HostExtension {
     };
   }
 
-  /** VMCLEAR. */
+  /** VMCLEAR: what is in the structure stays. */
   private clear(vmcs: bigint): number {
     this.requireOperation();
-    this.vmcs.set(vmcs, new Map());
+    if (!this.isControl(vmcs)) this.vmcs.set(vmcs, new Map());
+    this.wiped.delete(vmcs);
     this.launched.delete(vmcs);
-    this.runs.delete(vmcs);
     this.active.delete(Number(vmcs >> 12n));
     if (this.current === vmcs) this.current = undefined;
     return 1;
@@ -76,7 +83,7 @@ export class HostVtx extends HostExtension {
   /** VMPTRLD. One that fails leaves the current VMCS as it is. */
   private load(vmcs: bigint): number {
     this.requireOperation();
-    if (!this.vmcs.has(vmcs) || !this.hasRevision(vmcs)) return 0;
+    if (!this.isControl(vmcs) || !this.hasRevision(vmcs)) return 0;
     this.active.add(Number(vmcs >> 12n));
     this.current = vmcs;
     return 1;
@@ -111,7 +118,7 @@ export class HostVtx extends HostExtension {
   }
 
   isControl(address: bigint): boolean {
-    return this.active.has(Number(address >> 12n));
+    return this.vmcs.has(address) && !this.wiped.has(address);
   }
 
   protected structureRegister(control: bigint, register: GuestRegister): bigint | undefined {
@@ -130,7 +137,14 @@ export class HostVtx extends HostExtension {
       throw new Error("another vCPU's VMCS is current than that of the context that runs");
   }
 
-  filled(): void {}
+  /** No VMCS survives that. */
+  filled(start: number, length: number): void {
+    for (const vmcs of this.vmcs.keys()) {
+      if (vmcs < start || vmcs >= start + length) continue;
+      this.wiped.add(vmcs);
+      this.runs.delete(vmcs);
+    }
+  }
 
   /** VMREAD and VMWRITE have no address. */
   protected touchControl(): void {}

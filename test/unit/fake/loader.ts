@@ -21,7 +21,27 @@ export interface BootInfo {
   modules: { start: bigint; end: bigint; text: string }[];
   /** A copy of the RSDP, as the ACPI tags have it. */
   rsdp?: Uint8Array;
+  framebuffer?: Framebuffer;
+  /** There is an EFI system table. */
+  efi?: boolean;
 }
+
+/** As Multiboot2 3.6.12 and Multiboot 3.3 have it. */
+export interface Framebuffer {
+  address: bigint;
+  pitch: number;
+  width: number;
+  height: number;
+  depth: number;
+  /** 1 RGB, 2 text; 1 unless told. */
+  type?: number;
+  /** Position and size of red, green and blue. */
+  masks: number[];
+}
+
+/** Address, pitch, width, height, depth and type, as both have them one behind the other. */
+const framebufferBytes = ({ address, pitch, width, height, depth, type = 1 }: Framebuffer): Uint8Array =>
+  Buffer.concat([u64(address), u32(pitch, width, height), Buffer.from([depth, type])]);
 
 export const INFO = 0x10000n;
 
@@ -60,6 +80,11 @@ export function multiboot1(memory: PhysicalMemory, info: BootInfo, strings?: big
     memory.store(at + 4n, 4, m.end);
     memory.store(at + 8n, 4, text(m.text));
   });
+  if (info.framebuffer) {
+    memory.store(INFO, 4, memory.load(INFO, 4) | 0x1000n);
+    memory.put(INFO + 88n, framebufferBytes(info.framebuffer));
+    memory.put(INFO + 110n, Uint8Array.from(info.framebuffer.masks));
+  }
   memory.store(INFO + 44n, 4, BigInt(info.regions.length * 24));
   memory.store(INFO + 48n, 4, map);
   info.regions.forEach(({ base, length, kind }, i) => {
@@ -98,7 +123,19 @@ export function tagsOf(info: BootInfo): Tag[] {
       body: Buffer.concat([u32(m.start, m.end), zeroTerminated(m.text)]),
     })),
     { kind: 6, body: Buffer.concat(map) },
+    ...(info.framebuffer
+      ? [
+          {
+            kind: 8,
+            body: Buffer.concat([
+              framebufferBytes(info.framebuffer),
+              Buffer.from([0, 0, ...info.framebuffer.masks]),
+            ]),
+          },
+        ]
+      : []),
     ...(info.rsdp ? [{ kind: info.rsdp.length > 20 ? 15 : 14, body: info.rsdp }] : []),
+    ...(info.efi ? [{ kind: 12, body: u64(0n) }] : []),
     { kind: 0, body: new Uint8Array(0) },
   ];
 }

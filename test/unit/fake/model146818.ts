@@ -138,8 +138,8 @@ export class Model146818 {
   read(index: number): number {
     switch (index) {
       case 10: {
-        // Set 244 us before an update.
-        const soon = this.updating && HZ - this.phase <= 8;
+        // Set 244 us before an update, which takes 1984 us with this crystal.
+        const soon = this.updating && HZ - this.phase <= 73;
         return this.bytes[10]! | (soon ? 0x80 : 0);
       }
       case 12: {

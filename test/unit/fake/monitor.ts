@@ -3,6 +3,7 @@
  * rings, and a virtual CPU of one vendor (vtx.ts, svm.ts) that turns "the guest executes CPUID" into an exit.
  */
 import { readFileSync } from "node:fs";
+import { atomics } from "./atomic.ts";
 import { Gpr, Next } from "./exit.ts";
 import { abi, moduleFile } from "./layout.ts";
 import { FakeRam } from "./ram.ts";
@@ -22,11 +23,15 @@ export interface MonitorOptions {
   /** Where RAM above 4 GiB ends; there is none in the fake, but the monitor is told. */
   ramHigh?: bigint;
   tscHz?: bigint;
+  /** Of the guest's TSC, the host's unless told. */
+  guestTscHz?: bigint;
   commandLine?: string;
   /** The kernel's file and the initrd, put where root would put them. */
   kernel?: Uint8Array;
   initrd?: Uint8Array;
   bootTime?: bigint;
+  /** How many vCPUs the monitor is told of: one, unless told. */
+  vcpus?: number;
   /** The host's CPUID: EAX, EBX, ECX, EDX of a leaf. */
   cpuid?: (leaf: number, subleaf: number) => [number, number, number, number];
 }
@@ -73,7 +78,8 @@ export class FakeMonitor {
   readonly ram: FakeRam;
   readonly memory: DataView;
   readonly exports: { enter(vcpu: number): number; exit(vcpu: number, reason: number): number };
-  readonly vcpu = abi("VCPU_AREA");
+  /** The area of the vCPU that runs. */
+  vcpu = abi("VCPU_AREA");
   /** The host's TSC. A test moves it. */
   tsc = 1_000_000n;
   /** TSC value at which the monitor wants to be woken. */
@@ -101,6 +107,23 @@ export class FakeMonitor {
     this.tell();
   }
 
+  private get tscHz(): bigint {
+    return this.options.tscHz ?? 1_000_000_000n;
+  }
+
+  /** The TSC multiplier, as root tells it the CPU. */
+  private get multiplier(): bigint {
+    return ((this.options.guestTscHz ?? this.tscHz) << 48n) / this.tscHz;
+  }
+
+  /** What TSC scaling makes of a TSC value (SDM Vol. 3C 26.3, RDTSC). */
+  scaled(tsc: bigint): bigint {
+    return (tsc * this.multiplier) >> 48n;
+  }
+
+  /** Kicks that other vCPUs' CPUs have got, by the vCPUs' numbers. */
+  readonly interrupts: number[] = [];
+
   private imports(): WebAssembly.Imports {
     const ram = this.ram;
     const load = (size: number) => (gpa: bigint) => {
@@ -114,6 +137,8 @@ export class FakeMonitor {
     const writable = (gpa: bigint, length: bigint) =>
       ram.holds(BigInt.asUintN(64, gpa), BigInt.asUintN(64, length));
     return {
+      vcpus: { interrupt: (n: number) => void this.interrupts.push(n) },
+      atomic: atomics(() => this.memory),
       env: {
         abort: (message: number, file: number, line: number, column: number) => {
           throw new MonitorTrap(`${this.text(message)} at ${this.text(file)}:${line}:${column}`);
@@ -186,9 +211,17 @@ export class FakeMonitor {
     const kernelAt = (initrdAt - (kernel?.length ?? 0)) & ~0xfff;
     if (initrd) this.ram.put(initrdAt, initrd);
     if (kernel) this.ram.put(kernelAt, kernel);
+    this.memory.setUint32(at + abi("VMINFO_VCPUS"), this.options.vcpus ?? 1, true);
     set("RAM_LOW", BigInt(size));
     set("RAM_HIGH", this.options.ramHigh ?? 1n << 32n);
-    set("TSC_HZ", this.options.tscHz ?? 1_000_000_000n);
+    set("TSC_HZ", this.tscHz);
+    set("GUEST_TSC_HZ", this.options.guestTscHz ?? this.tscHz);
+    set("TSC_MULTIPLIER", this.options.guestTscHz === undefined ? 0n : this.multiplier);
+    // Rounded up.
+    set(
+      "TSC_INVERSE",
+      this.options.guestTscHz === undefined ? 0n : ((1n << 96n) + this.multiplier - 1n) / this.multiplier,
+    );
     set("TSC_BASE", this.tsc);
     set("BOOT_TIME", this.options.bootTime ?? 1_700_000_000n);
     set("KERNEL_ADDRESS", BigInt(kernelAt));

@@ -42,6 +42,8 @@ export const Word = {
 export const Code = {
   READ_CR4: 0x04,
   WRITE_CR4: 0x14,
+  READ_CR8: 0x08,
+  WRITE_CR8: 0x18,
   EXCEPTION: 0x40,
   INTR: 0x60,
   NMI: 0x61,

@@ -26,6 +26,7 @@ export enum Field {
   ENTRY_INTERRUPTION = 0x4016,
   ENTRY_ERROR_CODE = 0x4018,
   ENTRY_LENGTH = 0x401a,
+  TPR_THRESHOLD = 0x401c,
   EXIT_INTERRUPTION = 0x4404,
   EXIT_ERROR_CODE = 0x4406,
   VECTORING = 0x4408,
@@ -62,11 +63,11 @@ const BS = 0x4000n;
 /** The bits of a field that a monitor may set: vmcs_writable() of kernel/machine/vmcs.h. */
 function writable(field: number): bigint {
   const within = (from: number, to: number) => field >= from && field <= to;
-  if (within(0x800, 0x80e) || field === 0x4018) return 0xffffn;
+  if (within(0x800, 0x810) || field === 0x4018) return 0xffffn;
   if (within(0x4800, 0x4822) || field === 0x482a) return 0xffffffffn;
   if (within(0x6800, 0x6826) || within(0x2804, 0x2806) || within(0x280a, 0x2810)) return ALL;
-  if ([0x2010, 0x6004, 0x6006].includes(field)) return ALL;
-  return { 0x4824: 0x1fn, 0x4826: 1n, 0x4016: 0x80000fffn, 0x401a: 15n }[field] ?? 0n;
+  if ([0x2010, 0x6004, 0x6006].includes(field) || within(0x201c, 0x2022)) return ALL;
+  return { 0x4824: 0x1fn, 0x4826: 1n, 0x4016: 0x80000fffn, 0x401a: 15n, 0x401c: 15n }[field] ?? 0n;
 }
 
 export class FakeVtx implements GuestCpu {
@@ -84,6 +85,7 @@ export class FakeVtx implements GuestCpu {
     // As root sets them: "load debug controls", a guest in IA-32e mode, no other VMCS.
     this.set(Field.ENTRY_CONTROLS, 0x204);
     this.set(Field.LINK_POINTER, ALL);
+    this.set(Field.TSC_OFFSET, -machine.scaled(machine.tsc));
     this.set(Field.GUEST_RFLAGS, 0x202n);
     this.set(Field.GUEST_RIP, 0x100000n);
     this.set(Field.GUEST_CR0, 0x80050033n);
@@ -98,10 +100,11 @@ export class FakeVtx implements GuestCpu {
   imports(): WebAssembly.Imports {
     return {
       vmcs: {
-        vmread: (field: number) => this.read(field),
-        vmwrite: (field: number, value: bigint) => this.write(field, BigInt.asUintN(64, value)),
+        vmread: (field: number) => this.readField(field),
+        vmwrite: (field: number, value: bigint) => this.writeField(field, BigInt.asUintN(64, value)),
         interruptWindow: (on: number) => void (this.interruptWindow = on !== 0),
         nmiWindow: (on: number) => void (this.nmiWindow = on !== 0),
+        longMode: (on: number) => this.set(Field.ENTRY_CONTROLS, on ? 0x204 : 4),
         flush: () => void this.flushes++,
       },
     };
@@ -116,7 +119,7 @@ export class FakeVtx implements GuestCpu {
   }
 
   /** The allow list of kernel/machine/vmcs.h. */
-  private read(field: number): bigint {
+  private readField(field: number): bigint {
     const type = (field >> 10) & 3;
     const known = [0x4016, 0x2010, 0x6004, 0x6006].includes(field);
     if (type !== 1 && type !== 2 && !known)
@@ -124,7 +127,7 @@ export class FakeVtx implements GuestCpu {
     return this.get(field);
   }
 
-  private write(field: number, value: bigint): void {
+  private writeField(field: number, value: bigint): void {
     if (writable(field) === 0n || value & ~writable(field)) {
       throw new Error(`VMWRITE of ${field.toString(16)}: ${value.toString(16)} is off the allow list`);
     }
@@ -167,6 +170,11 @@ export class FakeVtx implements GuestCpu {
     this.set(Field.VECTORING, 0);
     for (const [name, value] of Object.entries(fields)) this.set(Field[name as keyof typeof Field], value);
     return this.machine.exports.exit(this.machine.vcpu, reason);
+  }
+
+  /** RDTSC, which never exits (26.3). */
+  rdtsc(): bigint {
+    return BigInt.asUintN(64, this.machine.scaled(this.machine.tsc) + this.get(Field.TSC_OFFSET));
   }
 
   cpuid(leaf: number, subleaf = 0): Next {

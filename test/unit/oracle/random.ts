@@ -303,7 +303,9 @@ const MAKERS: Make[] = [
     const prefix = random.pick(["", "rep", "repne"]);
     const address = m.bits === 64 && random.below(3) === 0 ? "a32 " : "";
     const count = random.below(8);
-    m.registers[1] = address ? BigInt(count) | ((random.value() << 32n) & MASK64) : BigInt(count);
+    // Whether a count of no elements in ECX clears the upper half of RCX depends on the CPU's model.
+    const upper = (random.value() << 32n) & MASK64;
+    m.registers[1] = address && count > 0 ? BigInt(count) | upper : BigInt(count);
     m.registers[6] = m.target;
     m.registers[7] = DATA + BigInt(WINDOW_OFFSET + 96 + random.below(WINDOW - 192));
     if (random.below(2)) m.registers[0] = 0n;

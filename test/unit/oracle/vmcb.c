@@ -20,7 +20,7 @@ static void on_trap(int signal) {
 }
 
 int main(void) {
-  *(void **)(percpu + PERCPU_CONTROL) = vmcb;
+  *(void **)(percpu + RUNNING_CONTROL) = vmcb;
   if (syscall(SYS_arch_prctl, ARCH_SET_GS, percpu)) return 1;
   signal(SIGILL, on_trap);
   char call[16];

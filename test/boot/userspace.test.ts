@@ -1,0 +1,82 @@
+/** What people run in guests: a PREEMPT_RT kernel, Debian's installer, Debian with systemd, programs that strain the machine. */
+import { describe, expect, test, vi } from "vitest";
+import { boot, quick } from "./command.ts";
+import { nightly, places, svm } from "./harness.ts";
+
+vi.setConfig({ testTimeout: 1_500_000 });
+
+/** What a kernel says when it has found something wrong with the machine or with itself. */
+const kernelWarning =
+  /WARNING: CPU|BUG:|soft lockup|hard LOCKUP|detected stall|Call Trace|nobody cared|Spurious|Clocksource.*skewed/i;
+
+// Where every instruction is counted all of it takes long.
+const quickest = places.filter(([, place]) => nightly || place === svm);
+
+const debian: [string, string[], string][] = [
+  [
+    "Debian's installer, to its first question,",
+    ["--guest", "installer", "--memory", "1G"],
+    "Select a language",
+  ],
+  [
+    "Debian with systemd, to its login prompt,",
+    ["--userspace", "systemd", "--memory", "1G", "--cpus", "2", "--host-cpus", "2"],
+    "guest login:",
+  ],
+];
+
+describe.each(quickest)("On %s", (_name, place) => {
+  const machine = ["--machine", place.machine, ...(place.cpu === undefined ? [] : ["--cpu", place.cpu])];
+  const patient = ["--timeout", "1400"];
+
+  // The short form has the one that is over soonest.
+  test.each([
+    ["PREEMPT_RT", ["--guest", "rt", "--append", quick, "--cpus", "2", "--host-cpus", "2"], "is up."],
+    ...(nightly ? debian : []),
+  ])("%s boots", async (_what, guest, text) => {
+    const { status, stdout, stderr } = await boot([...machine, ...patient, ...guest, "--until", text]);
+    expect(stderr).toContain("the text appeared");
+    expect(stdout).not.toMatch(kernelWarning);
+    expect(status).toBe(0);
+  });
+
+  // Twice as many vCPUs as CPUs, and as many.
+  test.each([
+    [2, 2],
+    [4, 2],
+  ])(
+    "Linux with %d vCPUs on %d CPUs takes what stress-ng does, and cyclictest tells its latencies",
+    async (vcpus, cpus) => {
+      const seconds = nightly ? 60 : 5;
+      const workers = "--cpu 2 --vm 2 --vm-bytes 16M --fork 2 --timer 2 --switch 2";
+      const { status, stdout, stderr } = await boot(
+        [
+          ...machine,
+          ...patient,
+          "--userspace",
+          "stress",
+          "--cpus",
+          `${vcpus}`,
+          "--host-cpus",
+          `${cpus}`,
+          "--append",
+          quick,
+        ],
+        `nproc\nstress-ng ${workers} --timeout ${seconds}\necho "stress-ng ended: $?"\n` +
+          `cyclictest -q -t ${vcpus} -i 1000 -l 200\necho "cyclictest ended: $?"\ndmesg\npoweroff\n`,
+      );
+      expect(stdout).toMatch(new RegExp(`^${vcpus}\r?$`, "m"));
+      expect(stdout).toMatch(/successful run completed/);
+      expect(stdout).toMatch(/^stress-ng ended: 0\r?$/m);
+      expect(stdout.match(/^T: ?\d+ .* Min: +\d+ .* Max: +\d+\r?$/gm)).toHaveLength(vcpus);
+      expect(stdout).toMatch(/^cyclictest ended: 0\r?$/m);
+      expect(stdout).toMatch(new RegExp(`smp: Brought up 1 node, ${vcpus} CPUs`));
+      expect(stdout).not.toMatch(kernelWarning);
+      expect(stderr).toContain("powered off");
+      expect(stderr).toMatch(
+        new RegExp(`^ {2}vCPUs: 0 on CPU 0 .*, ${vcpus - 1} on CPU ${(vcpus - 1) % cpus} `, "m"),
+      );
+      expect(status).toBe(0);
+    },
+  );
+});

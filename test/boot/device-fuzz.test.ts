@@ -29,7 +29,7 @@ describe.each(places)("On %s", (_name, place) => {
       /: (time limit|halted with interrupts off .*|an instruction .*|an event's delivery .*)$/,
     );
     const [, exits] = /^vm0: cost: exits (\d+)/m.exec(log.join("\n")) ?? [];
-    expect(Number(exits)).toBeGreaterThan(1000);
+    expect(Number(exits)).toBeGreaterThan(100); // it may have ended itself soon
     expect(log.filter((line) => line.startsWith("panic"))).toEqual([]);
     expect(log.slice(-2)).toEqual(["done", "halts"]);
   });

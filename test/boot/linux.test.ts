@@ -34,11 +34,14 @@ async function withButton(): Promise<string> {
 describe.each(places)("On %s", (_name, place) => {
   const machine = ["--machine", place.machine, ...(place.cpu === undefined ? [] : ["--cpu", place.cpu])];
 
-  contract(machine);
+  /** On Bochs every instruction is counted: there the short form has what is VT-x' own. */
+  const all = nightly || place.machine !== "bochs";
+
+  if (all) contract(machine);
 
   test("At the end the boot says what the guest cost, and the guest saw the CPU that it was promised", async () => {
     const { status, stdout, stderr } = await boot(
-      [...machine, "--append", quick],
+      [...machine, "--host-cpus", "2", "--cpus", "2", "--append", quick],
       "grep -e timer -e ttyS0 -e LOC: /proc/interrupts\ngrep flags /proc/cpuinfo\ngrep . /sys/devices/system/clocksource/clocksource0/current_clocksource\npoweroff\n",
     );
     expect(status).toBe(0);
@@ -68,44 +71,54 @@ describe.each(places)("On %s", (_name, place) => {
     if (place.machine === "bochs") expect(stdout).toMatch(/^tsc$/m);
   });
 
-  test("Linux finds the machine's tables, PCI, HPET and DMI, and the power button interrupts it", async () => {
-    const typed = [
-      "dmesg | grep -e DMI: -e MMCONFIG -e '8086:29' -e hpet0 -e 'PCI Root Bridge' -e 'ACPI.*[Ee]rror' -e 'ACPI BIOS'",
-      "ls /sys/bus/acpi/devices /sys/bus/pci/devices | tr '\\n' ' '",
-      "insmod /lib/evdev.ko; insmod /lib/button.ko",
-      "head -c 24 /dev/input/event0 | od -An -tx2 > /tmp/key &",
-      "grep acpi /proc/interrupts",
-      "\x1epsleep 1; cat /tmp/key",
-      "grep acpi /proc/interrupts",
-      "poweroff",
-    ];
-    const { status, stdout } = await boot(
-      [...machine, "--initrd", await withButton(), "--append", "cryptomgr.notests loglevel=1"],
-      `${typed.join("\n")}\n`,
-    );
-    expect(status).toBe(0);
-    expect(stdout).toContain("DMI: Typevisor Virtual PC");
-    expect(stdout).toMatch(
-      /PCI: MMCONFIG at \[mem 0xe0000000-0xefffffff\] reserved in ACPI motherboard resources/,
-    );
-    expect(stdout).toMatch(/pci 0000:00:00\.0: \[8086:29c0\]/);
-    expect(stdout).toMatch(/pci 0000:00:1f\.0: \[8086:2918\]/);
-    expect(stdout).toContain("hpet0: 3 comparators, 64-bit 100.000000 MHz counter");
-    expect(stdout).not.toMatch(/\] ACPI.*[Ee]rror/);
-    for (const id of ["LNXPWRBN:00", "PNP0501:00", "PNP0A08:00", "PNP0B00:00", "PNP0103:00", "0000:00:1f.0"])
-      expect(stdout).toContain(id);
-    // KEY_POWER goes down; each press and nothing else is an interrupt.
-    expect(stdout).toMatch(/ 0001 0074 0001 0000\r?$/m);
-    const counts = [...stdout.matchAll(/^ +9: +(\d+) .*acpi\r?$/gm)].map(([, count]) => Number(count));
-    expect(counts).toEqual([0, 1]);
-  });
+  test.runIf(all)(
+    "Linux finds the machine's tables, PCI, HPET and DMI, and the power button interrupts it",
+    async () => {
+      const typed = [
+        "dmesg | grep -e DMI: -e MMCONFIG -e '8086:29' -e hpet0 -e 'PCI Root Bridge' -e 'ACPI.*[Ee]rror' -e 'ACPI BIOS'",
+        "ls /sys/bus/acpi/devices /sys/bus/pci/devices | tr '\\n' ' '",
+        "insmod /lib/evdev.ko; insmod /lib/button.ko",
+        "head -c 24 /dev/input/event0 | od -An -tx2 > /tmp/key &",
+        "grep acpi /proc/interrupts",
+        "\x1epsleep 1; cat /tmp/key",
+        "grep acpi /proc/interrupts",
+        "poweroff",
+      ];
+      const { status, stdout } = await boot(
+        [...machine, "--initrd", await withButton(), "--append", "cryptomgr.notests loglevel=1"],
+        `${typed.join("\n")}\n`,
+      );
+      expect(status).toBe(0);
+      expect(stdout).toContain("DMI: Typevisor Virtual PC");
+      expect(stdout).toMatch(
+        /PCI: MMCONFIG at \[mem 0xe0000000-0xefffffff\] reserved in ACPI motherboard resources/,
+      );
+      expect(stdout).toMatch(/pci 0000:00:00\.0: \[8086:29c0\]/);
+      expect(stdout).toMatch(/pci 0000:00:1f\.0: \[8086:2918\]/);
+      expect(stdout).toContain("hpet0: 3 comparators, 64-bit 100.000000 MHz counter");
+      expect(stdout).not.toMatch(/\] ACPI.*[Ee]rror/);
+      for (const id of [
+        "LNXPWRBN:00",
+        "PNP0501:00",
+        "PNP0A08:00",
+        "PNP0B00:00",
+        "PNP0103:00",
+        "0000:00:1f.0",
+      ])
+        expect(stdout).toContain(id);
+      // KEY_POWER goes down; each press and nothing else is an interrupt.
+      expect(stdout).toMatch(/ 0001 0074 0001 0000\r?$/m);
+      const counts = [...stdout.matchAll(/^ +9: +(\d+) .*acpi\r?$/gm)].map(([, count]) => Number(count));
+      expect(counts).toEqual([0, 1]);
+    },
+  );
 
-  // Others than the default one: on Bochs, where every instruction is counted, at night.
-  test.runIf(nightly || place.machine !== "bochs").each([
+  // Others than the default one.
+  test.runIf(all).each([
     ["cloud-6.12", "is up."],
     ["stock", "is up."],
     // The first test of the first pass has begun.
-    ["memtest", "[Address test, walking ones"],
+    ...(nightly ? [["memtest", "[Address test, walking ones"] as const] : []),
   ])("Debian's %s boots", async (guest, text) => {
     const initrd =
       guest === "memtest" ? ["--initrd", "none", "--append", "console=ttyS0,115200"] : ["--append", quick];

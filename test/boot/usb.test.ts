@@ -109,7 +109,7 @@ test("A guest whose folder somebody has copied to the stick is an entry of the m
   await com1.waitFor("slept until the timer's interrupt", patience);
 });
 
-test("The menu's memory test is memtest86+ on the bare machine", async () => {
+test.runIf(nightly)("The menu's memory test is memtest86+ on the bare machine", async () => {
   await using machine = await start("bios");
   await machine.serial[0].waitFor("Memory test", patience);
   await machine.serial[0].write("m");

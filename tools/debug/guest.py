@@ -9,6 +9,7 @@ from gdb.FrameDecorator import FrameDecorator
 KERNEL_START = 0xFFFFFFFF80000000  # of the 1 GiB in which a kernel puts itself at random
 KERNEL_END = 0xFFFFFFFFC0000000
 ALIGNMENT = 0x200000  # CONFIG_PHYSICAL_ALIGN
+NEAR = 64 << 20  # more than a kernel has of code
 ANY_BANNER = b"Linux version "
 
 
@@ -55,9 +56,14 @@ def find_slide(path, kernel):
     text = int(kernel["text"], 16)
     banner = kernel["banner"]["text"].encode("latin1")
     other = None
-    # Most often a kernel is where it was linked, or it is found from there up.
-    upwards = range(text, KERNEL_END, ALIGNMENT)
-    for start in [*upwards, *range(KERNEL_START, text, ALIGNMENT)]:
+    pc = int(gdb.parse_and_eval("(unsigned long) $pc"))
+    in_kernel = KERNEL_START <= pc < KERNEL_END
+    # It starts somewhat below where it runs: every look is a packet, which takes its time on a serial line. Else most
+    # often it is where it was linked, or from there up.
+    nearest = range(pc & -ALIGNMENT, max(KERNEL_START, pc - NEAR), -ALIGNMENT) if in_kernel else ()
+    for start in dict.fromkeys(
+        [*nearest, *range(text, KERNEL_END, ALIGNMENT), *range(KERNEL_START, text, ALIGNMENT)]
+    ):
         there = link + start - text
         if read(there, len(ANY_BANNER)) != ANY_BANNER:
             continue
@@ -67,8 +73,7 @@ def find_slide(path, kernel):
         other = found.decode("latin1").split("\n")[0]
     if other is not None:
         raise gdb.GdbError(f'{path} is of another kernel: the guest runs "{other}"')
-    pc = int(gdb.parse_and_eval("(unsigned long) $pc"))
-    if KERNEL_START <= pc < KERNEL_END:
+    if in_kernel:
         raise gdb.GdbError(f"{path} is of another kernel than the guest's, which is at {pc:#x}: make it from that one")
     raise gdb.GdbError(
         "the guest's kernel is not mapped yet, or not while a program runs: "

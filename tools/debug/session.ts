@@ -84,7 +84,8 @@ async function attach(
   const script = request.script === undefined ? [] : ["-batch", "-x", request.script];
   const status = await runGdb(["-q", "-nx", "-x", commands, ...script], unattended, request.timeout);
   server.close();
-  if (status === timedOut || status === failure) {
+  // A person at GDB's prompt has seen why.
+  if (status !== 0 && (unattended || status === timedOut || status === failure)) {
     const logs = machine.keepLogs();
     process.stderr.write(`The machine's logs are in ${logs}/. The console's end:\n${console.tail()}\n`);
   }

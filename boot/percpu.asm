@@ -146,19 +146,13 @@ interrupt:
 .unheard:
   cmp dword [gs:PERCPU_IN_MONITOR], 0
   je .return
-  mov rax, [gs:PERCPU_EXITS]
-  cmp rax, [gs:PERCPU_STRUCK_AT]
-  je .strike
-  mov [gs:PERCPU_STRUCK_AT], rax
-  mov dword [gs:PERCPU_STRUCK], 0
-.strike:
-  inc dword [gs:PERCPU_STRUCK]
-  cmp dword [gs:PERCPU_STRUCK], STRIKES
-  jae .kill
   call timer_watchdog
-  jmp .return
+  cmp dword [gs:PERCPU_STRUCK], STRIKES
+  jb .return
+  jmp .kill
 .heard:                         ; the debugger's line
   call timer_watchdog
+  mov dword [gs:PERCPU_STRUCK], 0
 .kill:                          ; or this monitor does not come back
   POP r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
   mov dword [rsp], VECTOR_TIMER

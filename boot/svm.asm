@@ -82,7 +82,7 @@ attention:
   mov eax, LEAVE_INTERRUPT
   test byte [gs:PERCPU_ATTENTION], ATTENTION_ROOT
   jnz to_root
-  mov dword [gs:PERCPU_ATTENTION], 0
+  mov qword [gs:PERCPU_STRUCK], 0 ; and the attention: the monitor had come back
   mov esi, EXIT_INTR            ; the guest's: as an interrupt
   mov edi, [gs:RUNNING_VCPU]
   jmp to_monitor

@@ -81,7 +81,7 @@ attention:
   jnz leave_to_root
   cmp dword [gs:RUNNING_LAUNCHED], 0
   je leave_to_root              ; before the first entry the way below ends in one that is not allowed yet
-  mov dword [gs:PERCPU_ATTENTION], 0
+  mov qword [gs:PERCPU_STRUCK], 0 ; and the attention: the monitor had come back
   mov esi, 1                    ; the guest's: as an external interrupt
   mov edi, [gs:RUNNING_VCPU]
   jmp to_monitor

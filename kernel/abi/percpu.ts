@@ -11,15 +11,17 @@ export class PerCpu extends Running {
   rootCr3: u64;
   /** VM exits on this CPU. The watchdog compares it between ticks: the same value means the same exit. */
   exits: u64;
-  /** `exits` at the last tick that found a monitor running, and how many ticks have found that same exit. */
+  /** `exits` at the last tick that found a monitor running, the TSC behind that tick, and how many have found that same exit. */
   struckAt: u64;
-  struck: u32;
+  lookedAt: u64;
   /** Nonzero between run_vcpu and its return. */
   inMonitor: u32;
-  /** Attention bits: nonzero, and the exit stub does not resume the guest, but leaves to root or calls the monitor again. */
-  attention: u32;
   /** Faults taken in root. A second one prints a raw line. */
   crashDepth: u32;
+  /** The exit stubs clear these two together. */
+  struck: u32;
+  /** Attention bits: nonzero, and the exit stub does not resume the guest, but leaves to root or calls the monitor again. */
+  attention: u32;
   /** One bit a vector: interrupts that arrived and that root has not seen. */
   pending0: u64;
   pending1: u64;

@@ -21,5 +21,14 @@ void timer_eoi(void) {
   else *(volatile u32 *)(APIC_PAGE + 0xb0) = 0;
 }
 
-/* Looks at the monitor again, if it is still running by then. */
-void timer_watchdog(void) { time_arm(time_tsc() + PERCPU(u64, PERCPU_WATCHDOG)); }
+/* A strike, if the monitor has had time since the last look: none when it was the interrupts that took it, on a CPU that is
+ * a busy host's. Then it gets more, and is looked at again. */
+void timer_watchdog(void) {
+  u64 patience = PERCPU(u64, PERCPU_WATCHDOG);
+  u32 same = PERCPU(u64, PERCPU_STRUCK_AT) == PERCPU(u64, PERCPU_EXITS);
+  u32 counts = !same || time_tsc() - PERCPU(u64, PERCPU_LOOKED_AT) >= patience / 2;
+  PERCPU(u64, PERCPU_STRUCK_AT) = PERCPU(u64, PERCPU_EXITS);
+  PERCPU(u32, PERCPU_STRUCK) = (same ? PERCPU(u32, PERCPU_STRUCK) : 0) + counts;
+  time_arm(time_tsc() + (counts ? patience : patience * STRIKES));
+  PERCPU(u64, PERCPU_LOOKED_AT) = time_tsc();
+}

@@ -189,7 +189,7 @@ export function setDefaults(): void {
   options.virtualInterrupts = WHERE_SOUND;
   options.limit = 0;
   options.slice = 10;
-  options.watchdog = 20;
+  options.watchdog = 200;
   options.debug = NONE;
   options.debugBaud = 115200;
   options.debugWait = false;

@@ -23,15 +23,27 @@ export class FakeRam {
   }
 
   load(gpa: bigint, size: number): bigint {
-    let value = 0n;
-    if (!this.contains(gpa, BigInt(size))) return (1n << BigInt(size * 8)) - 1n;
-    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.bytes[Number(gpa) + i]!);
-    return value;
+    const length = BigInt(size);
+    if (!this.contains(gpa, length)) return BigInt.asUintN(size * 8, -1n);
+    const at = Number(gpa);
+    if (size === 8) return this.view.getBigUint64(at, true);
+    return BigInt(
+      size === 4
+        ? this.view.getUint32(at, true)
+        : size === 2
+          ? this.view.getUint16(at, true)
+          : this.bytes[at]!,
+    );
   }
 
   store(gpa: bigint, size: number, value: bigint): void {
     if (!this.holds(gpa, BigInt(size))) return;
-    for (let i = 0; i < size; i++) this.bytes[Number(gpa) + i] = Number((value >> BigInt(i * 8)) & 0xffn);
+    const at = Number(gpa);
+    if (size === 8) return this.view.setBigUint64(at, value, true);
+    const low = Number(BigInt.asUintN(32, value));
+    if (size === 4) this.view.setUint32(at, low, true);
+    else if (size === 2) this.view.setUint16(at, low, true);
+    else this.bytes[at] = low;
   }
 
   /** Puts bytes, or the UTF-8 of a text, at an address. */

@@ -1,6 +1,6 @@
 /** The machine's other CPUs: they come, and VMs run on them at the same time. */
 import { describe, expect, test, vi } from "vitest";
-import { boot, quick } from "./command.ts";
+import { bootOnCpus, quick } from "./command.ts";
 import { RunDirectory } from "../../tools/machine/run-directory.ts";
 import { startImage } from "../../tools/trial/boot.ts";
 import { assembleGuest, bootImage, nightly, places, ryzen, svm } from "./harness.ts";
@@ -88,7 +88,7 @@ describe.each(places)("On %s", (_name, place) => {
     "Linux boots on a machine of two CPUs, and ends with a vCPU that it has not started",
     async () => {
       const cpu = place.cpu === undefined ? [] : ["--cpu", place.cpu];
-      const { status, stderr } = await boot(
+      const { status, stderr } = await bootOnCpus(
         ["--machine", place.machine, ...cpu, "--host-cpus", "2", "--cpus", "2", "--append", quick, "--log"],
         "poweroff\n",
       );
@@ -102,7 +102,7 @@ describe.each(places)("On %s", (_name, place) => {
 test.runIf(nightly).each(["", "apicregs=no", "tprshadow=no"])(
   "Linux boots with two vCPUs on a Skylake with %j",
   async (options) => {
-    const { status, stderr } = await boot(
+    const { status, stderr } = await bootOnCpus(
       [
         ...["--machine", "bochs", "--cpu", "corei7_skylake_x", "--host-cpus", "2", "--cpus", "2", "--log"],
         ...["--append", quick, "--hypervisor-options", options],

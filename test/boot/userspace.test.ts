@@ -1,6 +1,6 @@
 /** What people run in guests: a PREEMPT_RT kernel, Debian's installer, Debian with systemd, programs that strain the machine. */
 import { describe, expect, test, vi } from "vitest";
-import { boot, quick } from "./command.ts";
+import { boot, bootOnCpus, quick } from "./command.ts";
 import { nightly, places, svm } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 1_500_000 });
@@ -50,7 +50,7 @@ describe.each(quickest)("On %s", (_name, place) => {
     async (vcpus, cpus) => {
       const seconds = nightly ? 60 : 5;
       const workers = "--cpu 2 --vm 2 --vm-bytes 16M --fork 2 --timer 2 --switch 2";
-      const { status, stdout, stderr } = await boot(
+      const { status, stdout, stderr } = await bootOnCpus(
         [
           ...machine,
           ...patient,

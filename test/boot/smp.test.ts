@@ -74,7 +74,7 @@ describe.each(places)("On %s", (_name, place) => {
         0: "powered off",
         2: "its monitor trapped: unreachable",
         6: "its monitor did not come back",
-      }[failure]!;
+      }[failure];
       expect(ends(log)).toEqual([`vm0: ended: ${end}`]);
       // Everything that it had is free again.
       const used = log.filter((line) => line.startsWith("memory in use: "));

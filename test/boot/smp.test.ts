@@ -127,7 +127,7 @@ test("NMIs come to CPUs in guests and are told; in the end every CPU is stopped 
       {
         ...svm,
         cpus: 3,
-        options: "vmlimit=4000",
+        options: "vmlimit=10000",
         modules: Array.from({ length: 3 }, () => ({ file: assembleGuest("spin"), text: "kernel memory=4M" })),
       },
       directory,

@@ -14,6 +14,16 @@ export interface Result {
   stderr: string;
 }
 
+/** Runs scripts/boot with `typed` as its standard input. */
+export function boot(args: string[], typed = ""): Promise<Result> {
+  const child = spawn(bootScript, ["--timeout", "900", ...args]);
+  const result = { stdout: "", stderr: "" };
+  child.stdout.on("data", (bytes) => (result.stdout += bytes));
+  child.stderr.on("data", (bytes) => (result.stderr += bytes));
+  child.stdin.end(typed);
+  return new Promise((resolve) => child.once("close", (status) => resolve({ status, ...result })));
+}
+
 /**
  * The same on several CPUs, which ends when the guest resets itself. On a busy host QEMU's TCG now and then breaks a guest of AMD-V there
  * (docs/machines.md): what is wrong is what stays wrong.
@@ -24,14 +34,4 @@ export async function bootOnCpus(args: string[], typed: string): Promise<Result>
     const result = await boot([...args, "--no-reboot"], typed);
     if (!isTcg || !result.stderr.includes("triple fault") || attempt === 3) return result;
   }
-}
-
-/** Runs scripts/boot with `typed` as its standard input. */
-export function boot(args: string[], typed = ""): Promise<Result> {
-  const child = spawn(bootScript, ["--timeout", "900", ...args]);
-  const result = { stdout: "", stderr: "" };
-  child.stdout.on("data", (bytes) => (result.stdout += bytes));
-  child.stderr.on("data", (bytes) => (result.stderr += bytes));
-  child.stdin.end(typed);
-  return new Promise((resolve) => child.once("close", (status) => resolve({ status, ...result })));
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { projectDirectory, RunDirectory } from "../../tools/machine/run-directory.ts";
 import { startImage } from "../../tools/trial/boot.ts";
-import { assembleGuest, type Place, svm, vtx } from "./harness.ts";
+import { assembleGuest, optionsOf, type Place, svm, vtx } from "./harness.ts";
 import { RspClient } from "./rsp.ts";
 
 vi.setConfig({ testTimeout: 900_000 });
@@ -17,9 +17,13 @@ interface Result {
 }
 
 /** scripts/debug; its standard output and error together. */
-function debug({ machine, cpu }: Place, ...args: string[]): Promise<Result> {
-  const where = ["--machine", machine, ...(cpu === undefined ? [] : ["--cpu", cpu])];
-  const child = spawn(join(projectDirectory, "scripts/debug"), ["--timeout", "600", ...where, ...args]);
+function debug(place: Place, ...args: string[]): Promise<Result> {
+  const child = spawn(join(projectDirectory, "scripts/debug"), [
+    "--timeout",
+    "600",
+    ...optionsOf(place),
+    ...args,
+  ]);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => (output += bytes));
   return new Promise((resolve) => child.once("close", (status) => resolve({ status, output })));

@@ -6,7 +6,7 @@ import { payloadOf } from "../../tools/guest/bzimage.ts";
 import { fetchFile } from "../../tools/guest/debian.ts";
 import { kernels } from "../../tools/guest/kernels.ts";
 import { boot, quick } from "./command.ts";
-import { assembleGuest, bootImage, guestFile, nightly, places } from "./harness.ts";
+import { assembleGuest, bootImage, guestFile, optionsOf, places, triesAll } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 900_000 });
 
@@ -94,23 +94,14 @@ describe.each(places)("On %s", (_name, place) => {
     expect(console).toContain("vm3: modules 00000000\n");
   });
 
-  // The debugger's tests boot it too (debug.test.ts).
-  test.runIf(nightly || place.machine !== "bochs")(
+  test.runIf(triesAll(place))(
     "The vmlinux of Debian's cloud kernel boots through its PVH entry point",
     async () => {
       const packed = await fetchFile(kernels.cloud);
       const vmlinux = guestFile("vmlinux", decompress("kernel", payloadOf("kernel", readFileSync(packed))));
-      const cpu = place.cpu === undefined ? [] : ["--cpu", place.cpu];
       const { status, stderr } = await boot([
-        "--machine",
-        place.machine,
-        ...cpu,
-        "--kernel",
-        vmlinux,
-        "--append",
-        quick,
-        "--until",
-        "is up.",
+        ...optionsOf(place),
+        ...["--kernel", vmlinux, "--append", quick, "--until", "is up."],
       ]);
       expect(stderr).toContain("the text appeared");
       expect(status).toBe(0);

@@ -1,13 +1,12 @@
 /** Hostile guests: whatever one executes ends itself, by a named reason, or runs on; the hypervisor survives it. */
 import { describe, expect, test, vi } from "vitest";
 import { garbageGuest, modes } from "./garbage.ts";
-import { bootImage, nightly, type Place, svm, vtx } from "./harness.ts";
+import { bootImage, nightly, type Place, svm, triesAll, vtx } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 3_600_000 });
 
 const perBoot = 50;
-/** On Bochs, where every instruction is counted, one is what there is time for. */
-const boots = ({ machine }: Place) => (nightly ? 20 : machine === "bochs" ? 1 : 3);
+const boots = (place: Place) => (nightly ? 20 : triesAll(place) ? 3 : 1);
 /** The first seed, to look at others: SEED=1000 scripts/test garbage */
 const first = Number(process.env["SEED"] ?? 1);
 

@@ -28,6 +28,15 @@ export const places: [name: string, place: Place][] = [
   ...(nightly ? ([["a Ryzen", ryzen]] satisfies [string, Place][]) : []),
 ];
 
+/** Whether everything is tried there. On Bochs every instruction is counted: the short form has what is VT-x' own. */
+export const triesAll = (place: Place): boolean => nightly || place.machine !== "bochs";
+
+/** The place in the words of scripts/boot and scripts/debug. */
+export const optionsOf = ({ machine, cpu }: Place): string[] => [
+  ...["--machine", machine],
+  ...(cpu === undefined ? [] : ["--cpu", cpu]),
+];
+
 /** The line of a source file that is marked "// fault N", as a report writes it: FILE:LINE. */
 export function faultLine(file: string, n: number): string {
   const lines = readFileSync(join(projectDirectory, file), "utf8").split("\n");

@@ -8,7 +8,7 @@ import { fetchFile } from "../../tools/guest/debian.ts";
 import { makeInitramfs } from "../../tools/guest/initramfs.ts";
 import { boot, bootOnCpus, quick } from "./command.ts";
 import { contract } from "./contract.ts";
-import { nightly, places } from "./harness.ts";
+import { nightly, optionsOf, places, triesAll } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 900_000 });
 
@@ -32,10 +32,8 @@ async function withButton(): Promise<string> {
 }
 
 describe.each(places)("On %s", (_name, place) => {
-  const machine = ["--machine", place.machine, ...(place.cpu === undefined ? [] : ["--cpu", place.cpu])];
-
-  /** On Bochs every instruction is counted: there the short form has what is VT-x' own. */
-  const all = nightly || place.machine !== "bochs";
+  const machine = optionsOf(place);
+  const all = triesAll(place);
 
   if (all) contract(machine);
 

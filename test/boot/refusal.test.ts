@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
-import { assembleGuest, bootImage, guestFile, nightly, places, vtx } from "./harness.ts";
+import { assembleGuest, bootImage, guestFile, places, triesAll, vtx } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -32,7 +32,7 @@ test("A TSC of another frequency than the host's is refused by name where VT-x h
 
 describe.each(places)("On %s", (_name, place) => {
   /** What is read before the CPU is looked at is read alike on both. */
-  const all = nightly || place.machine !== "bochs";
+  const all = triesAll(place);
 
   test("With console=screen the log is on the text screen as well", async () => {
     const { screen, log } = await bootImage({ ...place, options: "console=screen" });

@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { bootOnCpus, quick } from "./command.ts";
 import { RunDirectory } from "../../tools/machine/run-directory.ts";
 import { startImage } from "../../tools/trial/boot.ts";
-import { assembleGuest, bootImage, nightly, places, ryzen, svm } from "./harness.ts";
+import { assembleGuest, bootImage, nightly, optionsOf, places, ryzen, svm, triesAll } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 900_000 });
 
@@ -18,8 +18,7 @@ function consoleOf(text: string, vm: number): string {
 }
 
 describe.each(places)("On %s", (_name, place) => {
-  /** Bochs counts every instruction of all CPUs: there the short form has what is VT-x' own. */
-  const all = nightly || place.machine !== "bochs";
+  const all = triesAll(place);
 
   test.each([[2, "", 2], ...(all ? ([[4, "", 4]] as [number, string, number][]) : []), [4, "cpus=3", 3]])(
     "Of %d CPUs and with %j, %d are used, and VMs spread over them",
@@ -87,9 +86,8 @@ describe.each(places)("On %s", (_name, place) => {
   test.runIf(all)(
     "Linux boots on a machine of two CPUs, and ends with a vCPU that it has not started",
     async () => {
-      const cpu = place.cpu === undefined ? [] : ["--cpu", place.cpu];
       const { status, stderr } = await bootOnCpus(
-        ["--machine", place.machine, ...cpu, "--host-cpus", "2", "--cpus", "2", "--append", quick, "--log"],
+        [...optionsOf(place), "--host-cpus", "2", "--cpus", "2", "--append", quick, "--log"],
         "poweroff\n",
       );
       expect(status).toBe(0);

@@ -23,8 +23,7 @@ export class FakeRam {
   }
 
   load(gpa: bigint, size: number): bigint {
-    const length = BigInt(size);
-    if (!this.contains(gpa, length)) return BigInt.asUintN(size * 8, -1n);
+    if (!this.contains(gpa, BigInt(size))) return BigInt.asUintN(size * 8, -1n);
     const at = Number(gpa);
     if (size === 8) return this.view.getBigUint64(at, true);
     return BigInt(

@@ -24,11 +24,11 @@ void timer_eoi(void) {
 /* A strike, if the monitor has had time since the last look: none when it was the interrupts that took it, on a CPU that is
  * a busy host's. Then it gets more, and is looked at again. */
 void timer_watchdog(void) {
-  u64 patience = PERCPU(u64, PERCPU_WATCHDOG);
+  u64 patience = PERCPU(u64, PERCPU_WATCHDOG), now = time_tsc();
   u32 same = PERCPU(u64, PERCPU_STRUCK_AT) == PERCPU(u64, PERCPU_EXITS);
-  u32 counts = !same || time_tsc() - PERCPU(u64, PERCPU_LOOKED_AT) >= patience / 2;
+  u32 counts = !same || now - PERCPU(u64, PERCPU_LOOKED_AT) >= patience / 2;
   PERCPU(u64, PERCPU_STRUCK_AT) = PERCPU(u64, PERCPU_EXITS);
   PERCPU(u32, PERCPU_STRUCK) = (same ? PERCPU(u32, PERCPU_STRUCK) : 0) + counts;
-  time_arm(time_tsc() + (counts ? patience : patience * STRIKES));
-  PERCPU(u64, PERCPU_LOOKED_AT) = time_tsc();
+  time_arm(now + (counts ? patience : patience * STRIKES));
+  PERCPU(u64, PERCPU_LOOKED_AT) = now;
 }

@@ -2,13 +2,14 @@
 #include "types.h"
 
 INTRINSIC u64 time_tsc(void) {
-  u32 low, high;
+  u64 low, high; /* the instruction clears the registers' upper halves */
   __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-  return (u64)high << 32 | low;
+  return high << 32 | low;
 }
 
 /* IA32_TSC_DEADLINE, or the LAPIC's one-shot counter (SDM Vol. 3A 11.5.4, APIC Timer). A deadline that has passed
- * fires at once. */
+ * fires at once; the counter also fires early, by less than a count, or when the deadline is far. */
+#define FARTHEST (1ul << 30)
 static inline __attribute__((unused)) void time_arm(u64 at) {
   if (PERCPU(u64, PERCPU_ARMED) == at) return;
   PERCPU(u64, PERCPU_ARMED) = at;
@@ -16,10 +17,8 @@ static inline __attribute__((unused)) void time_arm(u64 at) {
   u32 index = 0x6e0;
   u64 value = at ? at : 1;
   if (scale) {
-    u64 now = time_tsc();
-    u64 left = at > now ? at - now : 1;
-    unsigned __int128 counts = (unsigned __int128)left * scale >> 32;
-    value = counts > 0xffffffff ? 0xffffffff : counts ? (u64)counts : 1;
+    u64 now = time_tsc(), left = at > now ? at - now : 1;
+    value = (left < FARTHEST ? left : FARTHEST) * scale >> 32 | 1;
     index = 0x838;
     if (!PERCPU(u32, PERCPU_X2APIC)) {
       *(volatile u32 *)(APIC_PAGE + 0x380) = (u32)value;

@@ -35,6 +35,8 @@ export class Cpu {
   owner: u32;
   /** vCPUs that live there. */
   load: u32;
+  /** NMIs of its that have been told. */
+  nmisTold: u32;
 
   /** Where every address space has its block. */
   get perCpu(): Hva {

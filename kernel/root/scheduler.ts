@@ -14,7 +14,7 @@ import { endOfInterrupt } from "./apic";
 import * as backend from "./backend";
 import { ticks } from "./clock";
 import { drain, pollTime, serve } from "./console";
-import { cpuAt } from "./cpus";
+import { cpuAt, thisCpu } from "./cpus";
 import { debugging } from "./debugger";
 import { acknowledgeEndings, end } from "./end";
 import { prepareDebug, serveDebug, stepLeft } from "./guestdebug";
@@ -55,6 +55,15 @@ function serveInterrupts(): void {
   }
   // The timer serves the UARTs too: on machines whose UART has no interrupt line it is what moves the bytes.
   if (any) serve();
+}
+
+/** Tells of the NMIs that have come, wherever the CPU was. */
+function tellNmis(): void {
+  const here = thisCpu();
+  const count = cpu.nmis();
+  if (count == here.nmisTold) return;
+  here.nmisTold = count;
+  say(warning().str("NMI, number ").dec(count).str(", on CPU ").dec(here.number));
 }
 
 /** What the monitor asks for. Its run area is copied first and not looked at again. */
@@ -103,6 +112,8 @@ function runOnce(p: Vcpu): void {
     case Leave.Interrupt:
       p.interrupts++;
       break;
+    case Leave.Nmi:
+      break;
     case Leave.Trap:
       if (takeRecord().vector == Vector.MC) panicByMachineCheck("machine check in a monitor");
       end(p, StopReason.Trap, 0);
@@ -112,9 +123,6 @@ function runOnce(p: Vcpu): void {
       break;
     case Leave.EntryFailed:
       end(p, StopReason.EntryFailed, backend.entryError());
-      break;
-    case Leave.Nmi:
-      say(warning().str("NMI, number ").dec(cpu.nmis()));
       break;
     case Leave.MachineCheck:
       panicByMachineCheck("machine check");
@@ -200,6 +208,7 @@ export function schedule(): void {
   acquire();
   for (;;) {
     serveInterrupts();
+    tellNmis();
     acknowledgeEndings();
     keepUp();
     const what = poll();

@@ -282,7 +282,7 @@ describe("The log and guests", () => {
     host.boot();
     const lines = textOf(host);
     const at = lines.indexOf("green");
-    expect(lines.slice(at, at + 3)).toEqual(["green", "(tv) NMI, number 1", "blue behind it"]);
+    expect(lines.slice(at, at + 3)).toEqual(["green", "(tv) NMI, number 1, on CPU 0", "blue behind it"]);
     expect([0, 1, 2].map((y) => attributeAt(host, 0, at + y))).toEqual([2, 7, 0x12]);
   });
 

@@ -37,6 +37,12 @@ const NONE: u32 = 0xffffffff;
 /** A copy of what a monitor says, made once a return to root, under the lock. */
 const run = changetype<RunArea>(memory.data(256, 8));
 
+/** The vectors of a group that wait for their end of interrupt: the timer's and what other monitors send have had theirs. */
+function unended(group: u32, pending: u64): u64 {
+  if (group < VECTOR_DEVICE / 64) return 0;
+  return group < VECTOR_TIMER / 64 ? pending : pending & (((<u64>1) << (VECTOR_TIMER % 64)) - 1);
+}
+
 /** Lets host interrupts in and serves what came. */
 function serveInterrupts(): void {
   cpu.openInterrupts();
@@ -47,11 +53,7 @@ function serveInterrupts(): void {
     if (pending == 0) continue;
     any = true;
     // All devices are of one priority class: one end of interrupt for each that is in service.
-    for (let n: u32 = 0; n < 64; n++) {
-      if (((pending >> n) & 1) == 0) continue;
-      const vector = group * 64 + n;
-      if (vector >= VECTOR_DEVICE && vector < VECTOR_TIMER) endOfInterrupt();
-    }
+    for (let left = unended(group, pending); left; left &= left - 1) endOfInterrupt();
   }
   // The timer serves the UARTs too: on machines whose UART has no interrupt line it is what moves the bytes.
   if (any) serve();

@@ -13,10 +13,11 @@ class Operator {
 const operator = changetype<Operator>(memory.data(4));
 const info = changetype<VmInfo>(VM_INFO);
 
-/** Several presses that nobody has looked at are one: the status is a bit. */
-export function pollOperator(): void {
+/** Whether the power button has been pressed. Several presses that nobody has looked at are one: the status is a bit. */
+export function pollOperator(): bool {
   const presses = info.powerPresses;
-  if (presses == operator.presses) return;
+  if (presses == operator.presses) return false;
   operator.presses = presses;
   pressPowerButton();
+  return true;
 }

@@ -91,15 +91,20 @@ export function programTimer(v: Vcpu, offset: u32, value: u32): void {
   arm(v);
 }
 
-/** Brings every device up to the present: after root had the CPU, time has passed and input may have come. */
+/** What root has for the devices: it fills and empties the UART's rings, and counts what the operator does. */
+function pollRoot(v: Vcpu): void {
+  if (pollOperator()) wirePm(v);
+  wireUart(v, false);
+}
+
+/** Brings every device up to the present. */
 function pollDevices(v: Vcpu, t: u64): void {
   lock();
   pollTimer(v, pitCount(t));
   updateClock(rtcCount(t));
   updatePm(pmCount(t));
-  pollOperator();
+  pollRoot(v);
   updateHpet(hpetCount(t));
-  wireUart(v, false);
   wireClock(v);
   wirePm(v);
   hpetWires(v);
@@ -112,15 +117,22 @@ function pollDevicesApart(v: Vcpu, t: u64): void {
   pollDevices(v, t);
 }
 
-/** Root has given the vCPU the CPU: brings all that it sees to up to the present. */
+/** Root has given the vCPU the CPU: what is due, and what root has for it. */
 export function poll(v: Vcpu): void {
   const t = tsc();
-  if (v.number == 0) pollDevices(v, t);
+  if (v.number == 0 && t >= devices.next) {
+    pollDevices(v, t);
+  } else if (v.number == 0) {
+    lock();
+    pollRoot(v);
+    if (uartWaitsForRoom()) devices.next = min(devices.next, soon(t));
+    unlock();
+  }
   pollApic(v, t);
   rearm(v);
 }
 
-/** The host's timer has come for the guest, or another vCPU has something for this one: the same, of what is due. */
+/** The host's timer has come for the guest, or another vCPU has something for this one: what is due. */
 export function pollDue(v: Vcpu): void {
   const t = tsc();
   if (t >= devices.next && v.number == 0) pollDevicesApart(v, t);
@@ -162,9 +174,9 @@ export function nextEvent(v: Vcpu): u64 {
   const due = lapicOf(v).state.due;
   if (v.number != 0) return due;
   lock();
-  const next = nextDevice();
+  devices.next = nextDevice();
   unlock();
-  return min(due, next);
+  return min(due, devices.next);
 }
 
 /** The vCPU has something due at another time than before. */

@@ -41,19 +41,23 @@ describe.each(places)("On %s", (_name, place) => {
     },
   );
 
-  test.runIf(all)("A guest that spins on one CPU does not keep one on another CPU from running", async () => {
-    const { log, console } = await bootImage({
-      ...place,
-      cpus: 2,
-      // On one CPU the second VM would wait for a slice that is longer than the test.
-      options: "vmlimit=100 slice=100000",
-      modules: ["spin", "hello"].map((name) => ({ file: assembleGuest(name), text: "kernel memory=4M" })),
-    });
-    expect(console).toContain("vm1: slept until the timer's interrupt\n");
-    expect(ends(log)).toEqual(["vm1: ended: halted with interrupts off", "vm0: ended: time limit"]);
-  });
+  // It spins with IF = 0, out of which Bochs' ryzen does not come.
+  test.runIf(all && place !== ryzen)(
+    "A guest that spins on one CPU does not keep one on another CPU from running",
+    async () => {
+      const { log, console } = await bootImage({
+        ...place,
+        cpus: 2,
+        // On one CPU the second VM would wait for a slice that is longer than the test.
+        options: "vmlimit=100 slice=100000",
+        modules: ["spin", "hello"].map((name) => ({ file: assembleGuest(name), text: "kernel memory=4M" })),
+      });
+      expect(console).toContain("vm1: slept until the timer's interrupt\n");
+      expect(ends(log)).toEqual(["vm1: ended: halted with interrupts off", "vm0: ended: time limit"]);
+    },
+  );
 
-  // How many vCPUs, on how many CPUs, and how the last one ends: 0 is well. They wait with IF = 0, out of which Bochs' ryzen does not come.
+  // How many vCPUs, on how many CPUs, and how the last one ends: 0 is well. They wait with IF = 0 too.
   test
     .skipIf(place === ryzen)
     .each([...(all ? [[2, 2, 0] as const] : []), [4, 4, 0], [3, 2, 2], [2, 1, 6]] as const)(

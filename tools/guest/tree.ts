@@ -48,9 +48,18 @@ export async function unpackTree(packages: readonly string[]): Promise<string> {
       if (file.endsWith(".deb") && !(await unpackArchive(join(partial, file), root, unpacking)))
         throw new Refusal(`cannot unpack Debian package ${file}`);
     }
-    renameSync(root, tree);
-    return tree;
+    return keepTree(root, tree);
   });
+}
+
+/** Moves a whole tree to where it is kept, and returns that. Who makes the same one at the same time may have been quicker. */
+export function keepTree(whole: string, tree: string): string {
+  try {
+    renameSync(whole, tree);
+  } catch (error) {
+    if (!existsSync(tree)) throw error;
+  }
+  return tree;
 }
 
 /** What apt would install, each NAME=VERSION, in its order. */

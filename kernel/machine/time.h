@@ -8,7 +8,8 @@ INTRINSIC u64 time_tsc(void) {
 }
 
 /* IA32_TSC_DEADLINE, or the LAPIC's one-shot counter (SDM Vol. 3A 11.5.4, APIC Timer). A deadline that has passed
- * fires at once; the counter also fires early, by less than a count, or when the deadline is far. */
+ * fires at once; the counter also fires early, by less than a count, or when the deadline is far: the product below has
+ * room for a counter less than four times as fast as the TSC. */
 #define FARTHEST (1ul << 30)
 static inline __attribute__((unused)) void time_arm(u64 at) {
   if (PERCPU(u64, PERCPU_ARMED) == at) return;

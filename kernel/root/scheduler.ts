@@ -37,6 +37,8 @@ const NONE: u32 = 0xffffffff;
 /** A copy of what a monitor says, made once a return to root, under the lock. */
 const run = changetype<RunArea>(memory.data(256, 8));
 
+if (VECTOR_DEVICE % 64 != 0) ERROR("the devices' vectors begin within a group");
+
 /** The vectors of a group that wait for their end of interrupt: the timer's and what other monitors send have had theirs. */
 function unended(group: u32, pending: u64): u64 {
   if (group < VECTOR_DEVICE / 64) return 0;

@@ -15,7 +15,7 @@ import { FakeMonitor } from "./fake/monitor.ts";
 import { multibootHeader } from "./fake/multiboot.ts";
 import { Random, effort } from "./fake/pc.ts";
 
-vi.setConfig({ testTimeout: 3_600_000 });
+vi.setConfig({ testTimeout: effort > 1 ? 3_600_000 : 600_000 });
 
 const RAM = 2 << 20;
 const AT = 0x140000;

@@ -1,4 +1,4 @@
-/** What a VM cost, printed when it ends: exits by reason, time, memory. */
+/** What a VM cost since it was last started, printed when it ends or restarts: exits by reason, time, memory. */
 import { EXIT_COUNTERS, Exit, REFUSAL_COUNTERS, Refusal } from "../abi/exit";
 import { Text } from "../lib/text";
 import * as phys from "../machine/phys";

@@ -207,7 +207,7 @@ export function end(p: Vcpu, reason: u32, value: u64): void {
   say(out);
   if (reason == StopReason.Trap || reason == StopReason.Killed) reportTrap(v, p, takeRecord());
   if (!orderly) reportVcpu(v, p);
-  if (!again) printCost(v);
+  printCost(v);
   v.state = State.Ended;
   if (debugging() && !again) stop(Stop.Ended, v.id, reason, 0);
   for (let n: u32 = 0; n < v.vcpus; n++) letGo(v.vcpu(n));

@@ -8,7 +8,6 @@ test.each([
   ["(tv) vm0: started linux, 512 MiB", { kind: "started", vm: "vm0", text: "linux, 512 MiB" }],
   ["(tv) vm0: ended: powered off", { kind: "ended", vm: "vm0", how: "powered off" }],
   ["(tv) vm12: ended: triple fault", { kind: "ended", vm: "vm12", how: "triple fault" }],
-  ["(tv) vm0: restarted", { kind: "restarted", vm: "vm0" }],
   ["(tv) vm0: restarts: reset", { kind: "restarted", vm: "vm0" }],
   ["(tv) vm0: cost: exits 1,234", { kind: "cost", vm: "vm0", text: "exits 1,234" }],
   ["(tv) done\r", { kind: "done" }],

@@ -69,8 +69,9 @@ test.each([
 
 test("A guest that resets and is restarted goes on", async () => {
   await using fake = await Fake.start();
-  fake.tv("vm0: ended: reset", "vm0: restarted", "vm0: ended: powered off", "done");
-  expect(await fake.session.outcome).toMatchObject({ status: Status.Success });
+  fake.tv("vm0: restarts: reset", "vm0: cost: exits 7");
+  fake.tv("vm0: ended: powered off", "vm0: cost: exits 12", "done");
+  expect(await fake.session.outcome).toMatchObject({ status: Status.Success, costs: ["exits 12"] });
 });
 
 test("The hypervisor may switch the machine off after its last VM", async () => {

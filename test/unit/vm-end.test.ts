@@ -241,6 +241,8 @@ describe.each(vendors)("on %s", (vendor) => {
       });
       expect(places).toEqual([0n, 0n, 0n]);
       expect(log.filter((l) => l === "vm1: restarts: reset").length).toBe(2);
+      // Each life has costs of its own, and none is lost.
+      expect(log.filter((l) => l.startsWith("vm1: cost: exits")).length).toBe(3);
       expect(log).toContain("vm1: ended: powered off");
       othersWentOn(log);
     });

@@ -25,7 +25,7 @@ const patterns: [RegExp, (groups: string[]) => LogEvent][] = [
   [/^panic: (.*)$/, ([text]) => ({ kind: "panic", text: text! })],
   [/^(vm\d+): started\b ?(.*)$/, ([vm, text]) => ({ kind: "started", vm: vm!, text: text! })],
   [/^(vm\d+): ended: (.*)$/, ([vm, how]) => ({ kind: "ended", vm: vm!, how: how! })],
-  [/^(vm\d+): restart(?:s|ed)\b/, ([vm]) => ({ kind: "restarted", vm: vm! })],
+  [/^(vm\d+): restarts\b/, ([vm]) => ({ kind: "restarted", vm: vm! })],
   [/^(vm\d+): cost: (.*)$/, ([vm, text]) => ({ kind: "cost", vm: vm!, text: text! })],
   [/^done\b/, () => ({ kind: "done" })],
 ];

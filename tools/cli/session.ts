@@ -22,7 +22,7 @@ export interface Outcome {
   status: Status;
   /** What happened, in one line. */
   text: string;
-  /** What the VM cost, in the hypervisor's words. */
+  /** What the VM cost since it was last started, in the hypervisor's words. */
   costs: string[];
 }
 
@@ -40,7 +40,7 @@ export class Session {
   readonly loaded: Promise<void>;
   readonly outcome: Promise<Outcome>;
   private readonly console: SerialPort;
-  private readonly costs: string[] = [];
+  private costs: string[] = [];
   private panic: string | undefined;
   private lastEnd: { status: Status; text: string } | undefined;
   private resolveLoaded: () => void = () => {};
@@ -105,6 +105,7 @@ export class Session {
         setTimeout(() => this.settle(Status.Failure, ""), reportMilliseconds);
         return;
       case "ended":
+        this.costs = []; // those of lives before were told when it restarted
         this.lastEnd = { status: guestStatus(event.how), text: `the guest ended: ${event.how}` };
         return;
       case "restarted":

@@ -32,18 +32,20 @@ export namespace Stop {
 
 @unmanaged
 export class DebugInfo {
-  /** One of Stop, the VM that it is about, and what it says there. */
+  /** One of Stop, the VM and its vCPU that it is about, and what it says there. */
   cause: u32;
   vm: u32;
-  detail: u64;
+  vcpu: u32;
   /** Watch: one of WatchKind, what the access was. */
   access: u32;
+  detail: u64;
   /** Breakpoint, Debug: the debugger's answer. */
   answer: u32;
   /** I/O port of the debugger's UART, which root has set up and does not touch any more. */
   port: u32;
   /** Which virtualization extension: 0 VT-x, 1 AMD-V. */
   extension: u32;
+  logSize: u32;
   /** Physical address of root's VMs: records that start with a VmRecord, how many, and their distance in bytes. */
   vms: u64;
   vmCount: u32;
@@ -53,8 +55,6 @@ export class DebugInfo {
   controls: u64;
   /** The log's ring: physical address, size (a power of two), and the physical address of the count of bytes written. */
   log: u64;
-  logSize: u32;
-  padding: u32;
   logHead: u64;
   /** TSC ticks in which the next byte of a packet comes, or none does. */
   patience: u64;
@@ -93,15 +93,18 @@ export class WatchRange {
   kind: u32;
 }
 
-/** What the debugger wants of a VM. Root does it before the vCPU runs next. WATCHES WatchRanges follow. */
+/** What the debugger wants of a VM. Root does it before a vCPU of it runs next. WATCHES WatchRanges follow. */
 @unmanaged
 export class DebugControl {
-  /** Nonzero: stop behind the next instruction. Root clears it when it stops. */
-  step: u32;
+  /** Bit N: stop behind the next instruction of vCPU N. Root clears it when it stops there. */
+  steps: u32;
+  /** Bit N: vCPU N does not run. */
+  held: u32;
   /** Nonzero: end the VM. */
   kill: u32;
+  padding: u32;
   /** DR7 while the guest runs: the breakpoints that are this VM's. */
   dr7: u64;
-  /** Stop at the first exit with a RIP at or above this; ~0: none. Root sets it to that when it stops. */
+  /** Stop at the first exit of any vCPU with a RIP at or above this; ~0: none. Root sets it to that when it stops. */
   catchFrom: u64;
 }

@@ -5,8 +5,8 @@
 import { Hpa } from "../lib/addr";
 import * as phys from "../machine/phys";
 import { isWritable, NOWHERE } from "./physical";
-import { FIRST_VM } from "./session";
-import { isSvm, select } from "./vm";
+import { processOf, threadOf, vmOf } from "./session";
+import { isSvm, select, vcpusOf } from "./vm";
 import { fromGuest } from "./walk";
 
 const INT3: u32 = 0xcc;
@@ -66,10 +66,19 @@ export namespace Placed {
   export const Full: u32 = 2;
 }
 
-/** Sets a breakpoint; one that is there already stays. */
-export function placeBreakpoint(process: u32, linear: u64): u32 {
-  if (!select(process - FIRST_VM)) return Placed.NoMemory;
-  const hpa = fromGuest(linear);
+/** Where a thread's address is, or that of another vCPU of its VM, if it has none there: one may not run yet. */
+function placeOf(thread: u32, linear: u64): Hpa {
+  let hpa = select(thread) ? fromGuest(linear) : NOWHERE;
+  for (let n: u32 = 0; n < vcpusOf(vmOf(thread)) && hpa == NOWHERE; n++) {
+    if (select(threadOf(processOf(thread), n))) hpa = fromGuest(linear);
+  }
+  return hpa;
+}
+
+/** Sets a breakpoint for all vCPUs of the thread's VM; one that is there already stays. */
+export function placeBreakpoint(thread: u32, linear: u64): u32 {
+  const process = processOf(thread);
+  const hpa = placeOf(thread, linear);
   if (hpa == NOWHERE || !isWritable(hpa)) return Placed.NoMemory;
   const old = find(process, linear);
   if (old) {
@@ -106,10 +115,10 @@ export function removeBreakpoints(process: u32, gone: bool): void {
   }
 }
 
-/** Whether an INT3 that the guest has executed at the linear address is one of ours. */
-export function hasBreakpoint(process: u32, linear: u64): bool {
-  if (find(process, linear)) return true;
-  if (!select(process - FIRST_VM)) return false;
+/** Whether an INT3 that the thread has executed at the linear address is one of ours. */
+export function hasBreakpoint(thread: u32, linear: u64): bool {
+  if (find(processOf(thread), linear)) return true;
+  if (!select(thread)) return false;
   const hpa = fromGuest(linear);
   for (let i: u32 = 0; i < BREAKPOINTS; i++) {
     if (breakpoint(i).process != 0 && breakpoint(i).hpa == hpa) return true;

@@ -8,7 +8,7 @@ import { query } from "./query";
 import { Reg, showRegister, takeRegisters, writeRegister, registerSize } from "./registers";
 import { detach, kill, killAll, resumeActions, resumePacket } from "./resume";
 import { line } from "./serial";
-import { ANY, chosen, client, session } from "./session";
+import { ANY, chosen, client, oneOf, session } from "./session";
 import { cancelSteps } from "./stop";
 import { statusReply } from "./stopreply";
 import { readProcess, readThread } from "./thread";
@@ -60,19 +60,19 @@ export function serve(): void {
 /** H OPERATION THREAD */
 function choose(packet: Input): void {
   const operation = packet.take();
-  const process = readThread(packet);
+  const thread = readThread(packet);
   packet.close();
-  if (packet.bad || (process != ANY && !exists(process))) return error(INVALID);
-  if (operation == LOWER_G) client.general = process;
-  else if (operation == LOWER_C) client.control = process;
+  if (packet.bad || (thread != ANY && !exists(oneOf(thread)))) return error(INVALID);
+  if (operation == LOWER_G) client.general = thread;
+  else if (operation == LOWER_C) client.control = thread;
   else return error(INVALID);
   ok();
 }
 
 function isThreadAlive(packet: Input): void {
-  const process = readThread(packet);
+  const thread = readThread(packet);
   packet.close();
-  if (packet.bad || process == ANY || !exists(process)) error(INVALID);
+  if (packet.bad || thread == ANY || !exists(oneOf(thread))) error(INVALID);
   else ok();
 }
 
@@ -80,21 +80,21 @@ function isThreadAlive(packet: Input): void {
 function readRegisters(packet: Input, all: bool): void {
   // GDB looks at a new stop: a Ctrl-C that crossed it was meant for what has stopped.
   if (all) link.interrupted = 0;
-  const process = chosen();
+  const thread = chosen();
   const n = all ? 0 : packet.hex();
   packet.close();
-  if (packet.bad || n >= Reg.Count || !exists(process)) return error(INVALID);
+  if (packet.bad || n >= Reg.Count || !exists(thread)) return error(INVALID);
   const out = answer();
   const end = all ? Reg.Together : <u32>n + 1;
-  for (let i = <u32>n; i < end; i++) showRegister(out, process, i);
+  for (let i = <u32>n; i < end; i++) showRegister(out, thread, i);
 }
 
 /** G VALUES and P NUMBER=VALUE */
 function writeRegisters(packet: Input, all: bool): void {
-  const process = chosen();
-  if (!exists(process)) return error(INVALID);
+  const thread = chosen();
+  if (!exists(thread)) return error(INVALID);
   if (all) {
-    if (takeRegisters(process, packet)) ok();
+    if (takeRegisters(thread, packet)) ok();
     else error(INVALID);
     return;
   }
@@ -104,7 +104,7 @@ function writeRegisters(packet: Input, all: bool): void {
   const size = registerSize(<u32>n);
   const value = packet.little(size);
   packet.close();
-  if (packet.bad || size > 8 || !writeRegister(process, <u32>n, value)) error(INVALID);
+  if (packet.bad || size > 8 || !writeRegister(thread, <u32>n, value)) error(INVALID);
   else ok();
 }
 
@@ -113,7 +113,7 @@ function attach(packet: Input): void {
   const process = readProcess(packet);
   packet.close();
   if (packet.bad || !exists(process)) return error(INVALID);
-  session.process = process;
+  session.thread = process;
   statusReply();
 }
 

@@ -47,9 +47,9 @@ function placeOf(entry: u32): u32 {
   return at < (image.memoryPages(info.extension) << 16) - 4096 ? at : 0;
 }
 
-/** Needs the VM to be selected. */
-export function showDevices(vm: u32): void {
-  if (vm == NONE) return;
+/** Of the selected VM, unless there is none. */
+export function showDevices(thread: u32): void {
+  if (thread == NONE) return;
   const pic = placeOf(offsetof<DeviceTable>("pic"));
   if (pic == 0) {
     print(note().str("the guest has not been loaded yet"));

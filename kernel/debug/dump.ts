@@ -37,8 +37,9 @@ function isOther(svm: bool): bool {
   return true;
 }
 
-export function dumpVmcs(vm: u32): void {
-  if (vm == NONE || isOther(false)) return;
+/** Of the selected vCPU, unless there is none. */
+export function dumpVmcs(thread: u32): void {
+  if (thread == NONE || isOther(false)) return;
   row("exit", V.EXIT_REASON.encoding, 2, "reason interruption error vectoring vectoring_error length info ");
   row("exit", V.QUALIFICATION.encoding, 2, "qualification ");
   row("exit", V.GUEST_LINEAR.encoding, 2, "linear ");
@@ -62,8 +63,8 @@ export function dumpVmcs(vm: u32): void {
   row("host", V.HOST_CR0.encoding, 2, "cr0 cr3 cr4 fs gs tr gdtr idtr sysenter_esp sysenter_eip rsp rip ");
 }
 
-export function dumpVmcb(vm: u32): void {
-  if (vm == NONE || isOther(true)) return;
+export function dumpVmcb(thread: u32): void {
+  if (thread == NONE || isOther(true)) return;
   row("exit", S.EXIT_CODE.offset, 8, "code info1 info2 int_info ");
   row("exit", S.NEXT_RIP.offset, 8, "next_rip code_low code_high ");
   row("entry", S.EVENT_INJECTION.offset, 8, "event nested_cr3 - clean ");

@@ -2,16 +2,17 @@
 import { Text } from "../lib/text";
 import { Reg, registerSize } from "./registers";
 import { HYPERVISOR, NONE } from "./session";
-import { writeName, writeThread } from "./thread";
-import { nextProcess } from "./vm";
+import { nameThread, writeThread } from "./thread";
+import { nextThread } from "./vm";
 
 /** In the order of their numbers, without those that have numbers of their own. */
 const NAMES = `rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags cs ss ds es fs gs
 fctrl fstat ftag fiseg fioff foseg fooff fop mxcsr fs_base gs_base cr0 cr2 cr3 cr4 efer `;
-const ROOM: u32 = 4096;
+/** As many threads as root has vCPUs. */
+const ROOM: u32 = 16384;
 
 const document = changetype<Text>(memory.data(16, 4));
-const buffer = memory.data(4096);
+const buffer = memory.data(16384);
 
 function character(text: string, at: u32): u32 {
   return load<u16>(changetype<usize>(text) + (at << 1));
@@ -80,10 +81,9 @@ export function describe(): Text {
 export function threads(): Text {
   const out = document.over(buffer, ROOM);
   out.str("<threads>");
-  for (let process = HYPERVISOR; process != NONE; process = nextProcess(process)) {
-    writeThread(out.str('<thread id="'), process);
-    writeName(out.str('" core="0" name="'), process);
-    out.str('"/>');
+  for (let thread = HYPERVISOR; thread != NONE; thread = nextThread(thread)) {
+    writeThread(out.str('<thread id="'), thread);
+    nameThread(out.str('" core="0" name="'), thread).str('"/>');
   }
   return out.str("</threads>");
 }

@@ -1,17 +1,17 @@
 /** What VMs do: their states, their exits, and how their addresses are translated. */
-import { VCPU_AREA } from "../abi/address";
 import { EXIT_COUNTERS, Exit, LAST_EXITS, LAST_EXITS_OFFSET, LastExit } from "../abi/exit";
 import { RunArea } from "../abi/run";
 import { Text } from "../lib/text";
 import { nth } from "./features";
 import { Input } from "./input";
-import { usage, vmOf } from "./argument";
+import { usage, vcpuOf } from "./argument";
 import { print } from "./packet";
 import { NOWHERE, fetch32, fetch64 } from "./physical";
-import { NONE } from "./session";
+import { FIRST_VM, NONE, threadOf } from "./session";
 import { note } from "./note";
 import { linearRip } from "./stop";
-import { record, select, stateOf, vmCount } from "./vm";
+import { nameThread } from "./thread";
+import { areaAt, record, select, stateOf, vcpusOf, vmCount } from "./vm";
 import { NO_GPA, Walk, fromGuestPhysical, guestWalk, nestedWalk, toGuestPhysical } from "./walk";
 
 /** In the order of Exit. */
@@ -28,9 +28,12 @@ export function showVms(): void {
     const state = stateOf(vm);
     if (state == 0 || state > ENDED) continue;
     none = false;
-    const out = note().str("vm").dec(vm).str(": ");
+    let out = note().str("vm").dec(vm).str(": ");
     nth(out, STATES, state);
-    if (select(vm)) out.str(", ").size(record.memory).str(", rip ").hex(linearRip());
+    for (let n: u32 = 0; n < vcpusOf(vm) && select(threadOf(FIRST_VM + vm, n)); n++) {
+      out = n ? wrap(out.str(",")) : out.str(", ").size(record.memory).str(", rip");
+      out.str(" ").hex(linearRip());
+    }
     print(out);
   }
   if (none) print(note().str("no VMs"));
@@ -50,10 +53,10 @@ function exitName(out: Text, kind: u32): Text {
 }
 
 /** The counters, and the last exits, oldest first. The monitor has written them: they are only shown. */
-export function showExits(vm: u32): void {
-  if (vm == NONE) return;
-  const area = record.home + VCPU_AREA;
-  let out = note().str("vm").dec(vm).str(":");
+export function showExits(thread: u32): void {
+  if (thread == NONE) return;
+  const area = areaAt();
+  let out = nameThread(note(), thread).str(":");
   for (let i: u32 = 0; i < Exit.Count; i++) {
     const count = fetch64(area + EXIT_COUNTERS + i * 8);
     if (count != 0) exitName(wrap(out).str(" "), i).str(" ").dec(count);
@@ -87,14 +90,14 @@ function showEntries(walk: Walk, what: string): void {
   }
 }
 
-/** walk ADDRESS [VM] */
+/** walk ADDRESS [VM[.VCPU]] */
 export function showWalk(c: Input): void {
   const linear = c.number();
   if (c.bad) return usage();
-  const vm = vmOf(c);
-  if (vm == NONE) return;
+  const thread = vcpuOf(c);
+  if (thread == NONE) return;
   const gpa = toGuestPhysical(linear);
-  print(note().str("vm").dec(vm).str(": linear ").hex(linear));
+  print(nameThread(note(), thread).str(": linear ").hex(linear));
   showEntries(guestWalk, "guest");
   if (gpa == NO_GPA) return print(note().str("not present"));
   print(note().str("guest-physical ").hex(gpa));

@@ -7,7 +7,7 @@ import { hideBreakpoints, keepBreakpoints } from "./breakpoint";
 import { Input } from "./input";
 import { CAPACITY, FAULT, INVALID, answer, error, hexBytes, ok, unescape } from "./packet";
 import { NOWHERE, isReadable, isWritable } from "./physical";
-import { FIRST_VM, HYPERVISOR, chosen, client, session } from "./session";
+import { HYPERVISOR, chosen, client, session } from "./session";
 import { select } from "./vm";
 import { fromGuest, fromGuestPhysical, fromHost } from "./walk";
 
@@ -19,12 +19,12 @@ const MOST: u32 = CAPACITY / 2;
 const buffer = memory.data(2048);
 
 /** Where the chosen thread's address is; NOWHERE when nowhere. */
-export function locate(process: u32, address: u64): Hpa {
-  if (process == HYPERVISOR) {
+export function locate(thread: u32, address: u64): Hpa {
+  if (thread == HYPERVISOR) {
     if (client.physical) return address;
     return fromHost(phys.load64(session.crash + offsetof<CrashRecord>("cr3")), address);
   }
-  if (!select(process - FIRST_VM)) return NOWHERE;
+  if (!select(thread)) return NOWHERE;
   return client.physical ? fromGuestPhysical(address) : fromGuest(address);
 }
 
@@ -33,11 +33,11 @@ function partOfPage(address: u64, length: u32): u32 {
 }
 
 /** Reads at most `length` bytes, page by page; returns how many there are. */
-function read(process: u32, address: u64, to: usize, length: u32): u32 {
+function read(thread: u32, address: u64, to: usize, length: u32): u32 {
   let done: u32 = 0;
   while (done < length) {
     const n = partOfPage(address + done, length - done);
-    const hpa = locate(process, address + done);
+    const hpa = locate(thread, address + done);
     if (hpa == NOWHERE || !isReadable(hpa)) break;
     phys.read(hpa, to + done, n);
     hideBreakpoints(hpa, to + done, n);
@@ -47,11 +47,11 @@ function read(process: u32, address: u64, to: usize, length: u32): u32 {
 }
 
 /** Writes all bytes or none: the first time round looks whether it can be done. */
-function write(process: u32, address: u64, from: usize, length: u32): bool {
+function write(thread: u32, address: u64, from: usize, length: u32): bool {
   for (let round: u32 = 0; round < 2; round++) {
     for (let done: u32 = 0; done < length;) {
       const n = partOfPage(address + done, length - done);
-      const hpa = locate(process, address + done);
+      const hpa = locate(thread, address + done);
       if (hpa == NOWHERE || !isWritable(hpa)) return false;
       if (round == 1) {
         phys.write(hpa, from + done, n);

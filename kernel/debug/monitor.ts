@@ -9,7 +9,7 @@ import { showDevices } from "./devices";
 import { dumpVmcb, dumpVmcs } from "./dump";
 import { showExits, showVms, showWalk } from "./inspect";
 import { note } from "./note";
-import { usage, vmOf } from "./argument";
+import { usage, vcpuOf } from "./argument";
 import { catchKernel, catchOff, setWatch, showBreakpoints, showWatches, unwatch } from "./watch";
 
 /** Characters of a command, and of the log that is shown. */
@@ -33,17 +33,17 @@ export function runCommand(packet: Input): void {
 function run(c: Input): void {
   if (c.command("help")) help();
   else if (c.command("vms")) showVms();
-  else if (c.command("exits")) showExits(vmOf(c));
+  else if (c.command("exits")) showExits(vcpuOf(c));
   else if (c.command("walk")) showWalk(c);
-  else if (c.command("vmcs")) dumpVmcs(vmOf(c));
-  else if (c.command("vmcb")) dumpVmcb(vmOf(c));
-  else if (c.command("devices")) showDevices(vmOf(c));
+  else if (c.command("vmcs")) dumpVmcs(vcpuOf(c));
+  else if (c.command("vmcb")) dumpVmcb(vcpuOf(c));
+  else if (c.command("devices")) showDevices(vcpuOf(c));
   else if (c.command("log")) showLog();
   else if (c.command("watches")) showWatches();
   else if (c.command("watch")) setWatch(c);
   else if (c.command("unwatch")) unwatch(c);
   else if (c.command("catch")) {
-    if (c.command("kernel")) catchKernel(vmOf(c));
+    if (c.command("kernel")) catchKernel(vcpuOf(c));
     else if (c.command("off")) catchOff();
     else usage();
   } else if (c.command("breakpoints")) showBreakpoints();
@@ -61,7 +61,7 @@ function run(c: Input): void {
 }
 
 function help(): void {
-  print(note().str("vms; exits, vmcs, vmcb, devices [VM]; walk ADDRESS [VM]; log; version; breakpoints"));
+  print(note().str("vms; exits, vmcs, vmcb, devices [VM[.VCPU]]; walk ADDRESS [VM[.VCPU]]; log; version; breakpoints"));
   print(note().str("watch GPA LENGTH [w|r|a]; unwatch [GPA]; watches; catch kernel [VM]; catch off"));
 }
 

@@ -5,7 +5,7 @@ import { Kind, placeRegister, removeRegister, removeRegisters } from "./debugreg
 import { Input } from "./input";
 import { FAULT, FULL, INVALID, answer, error, ok } from "./packet";
 import { put32, put64 } from "./physical";
-import { FIRST_VM, HYPERVISOR, chosen } from "./session";
+import { FIRST_VM, HYPERVISOR, chosen, processOf } from "./session";
 import { control, exists, vmCount, wantAttention } from "./vm";
 
 const COMMA: u32 = 44;
@@ -21,20 +21,21 @@ export function placePacket(packet: Input, remove: bool): void {
   packet.want(COMMA);
   const length = packet.hex();
   packet.close();
-  const process = chosen();
+  const thread = chosen();
+  const process = processOf(thread);
   // 3: the CPU cannot watch for reads alone.
   if (type > 4 || type == 3) {
     answer();
     return;
   }
-  if (packet.bad || !exists(process) || length == 0 || length > LONGEST) return error(INVALID);
+  if (packet.bad || !exists(thread) || length == 0 || length > LONGEST) return error(INVALID);
   if (type < 2 && length != 1) return error(INVALID);
   if (type == 0 && process != HYPERVISOR) {
     if (remove) {
       removeBreakpoint(process, address);
       return ok();
     }
-    return placed(placeBreakpoint(process, address));
+    return placed(placeBreakpoint(thread, address));
   }
   const kind: u32 = type < 2 ? Kind.Execute : type == 2 ? Kind.Write : Kind.Access;
   if (!remove) return placed(placeRegister(process, kind, address, <u32>length));
@@ -60,7 +61,8 @@ export function removeAll(process: u32): void {
   const vm = process - FIRST_VM;
   for (let n: u32 = 0; n < WATCHES; n++) put32(watchAt(vm, n) + offsetof<WatchRange>("length"), 0);
   put64(control(vm) + offsetof<DebugControl>("catchFrom"), ~(<u64>0));
-  put32(control(vm) + offsetof<DebugControl>("step"), 0);
+  put32(control(vm) + offsetof<DebugControl>("steps"), 0);
+  put32(control(vm) + offsetof<DebugControl>("held"), 0);
   wantAttention();
 }
 

@@ -2,10 +2,10 @@
 import { describe, threads } from "./features";
 import { Input } from "./input";
 import { INVALID, answer, error, hexBytes, link, ok, part } from "./packet";
-import { ANY, HYPERVISOR, NONE, chosen, client, greet } from "./session";
+import { ANY, HYPERVISOR, NONE, chosen, client, greet, oneOf } from "./session";
 import { note } from "./note";
-import { readThread, writeName, writeThread } from "./thread";
-import { exists, nextProcess } from "./vm";
+import { nameThread, readThread, writeThread } from "./thread";
+import { exists, nextThread } from "./vm";
 
 const COLON: u32 = 58;
 const SEMICOLON: u32 = 59;
@@ -48,16 +48,15 @@ function transfer(packet: Input): void {
 /** qfThreadInfo: all at once. */
 function threadInfo(): void {
   const out = answer();
-  for (let process = HYPERVISOR; process != NONE; process = nextProcess(process))
-    writeThread(out.byte(process == HYPERVISOR ? 109 : COMMA), process);
+  for (let thread = HYPERVISOR; thread != NONE; thread = nextThread(thread))
+    writeThread(out.byte(thread == HYPERVISOR ? 109 : COMMA), thread);
 }
 
 function threadExtra(packet: Input): void {
   packet.want(COMMA);
-  const process = readThread(packet);
-  if (process == ANY || !exists(process)) return error(INVALID);
-  const text = note();
-  writeName(text, process);
+  const thread = readThread(packet);
+  if (thread == ANY || !exists(oneOf(thread))) return error(INVALID);
+  const text = nameThread(note(), oneOf(thread));
   hexBytes(answer(), text.start, text.length);
 }
 

@@ -11,7 +11,7 @@ import { Efer, Rflags } from "../x86/cr";
 import { Input } from "./input";
 import { littleHex } from "./packet";
 import { fetch64, isWritable } from "./physical";
-import { FIRST_VM, HYPERVISOR, session } from "./session";
+import { HYPERVISOR, session } from "./session";
 import { State, context, getState, gprAt, isSettled, isSvm, select, setState } from "./vm";
 
 export namespace Reg {
@@ -139,16 +139,16 @@ function guestRegister(n: u32): bool {
   }
 }
 
-/** Reads a register to `value`; false when nobody knows it. The process exists. */
-export function readRegister(process: u32, n: u32): bool {
-  if (process == HYPERVISOR) return hostRegister(n);
-  return select(process - FIRST_VM) && guestRegister(n);
+/** Reads a register to `value`; false when nobody knows it. The thread exists. */
+export function readRegister(thread: u32, n: u32): bool {
+  if (thread == HYPERVISOR) return hostRegister(n);
+  return select(thread) && guestRegister(n);
 }
 
 /** Adds a register to a packet; what is not known is "x". */
-export function showRegister(out: Text, process: u32, n: u32): void {
+export function showRegister(out: Text, thread: u32, n: u32): void {
   const size = registerSize(n);
-  if (readRegister(process, n)) littleHex(out, value.u64, size);
+  if (readRegister(thread, n)) littleHex(out, value.u64, size);
   else for (let i: u32 = 0; i < size * 2; i++) out.byte(120);
 }
 
@@ -198,15 +198,15 @@ function writeGuest(n: u32, v: u64): bool {
   }
 }
 
-/** False when it cannot be changed, or not to that. The process exists. */
-export function writeRegister(process: u32, n: u32, v: u64): bool {
-  if (process == HYPERVISOR) return writeHost(n, v);
-  return select(process - FIRST_VM) && writeGuest(n, v);
+/** False when it cannot be changed, or not to that. The thread exists. */
+export function writeRegister(thread: u32, n: u32, v: u64): bool {
+  if (thread == HYPERVISOR) return writeHost(n, v);
+  return select(thread) && writeGuest(n, v);
 }
 
 /** Takes what g has from a packet: what cannot be changed stays as it is. False when none can. */
-export function takeRegisters(process: u32, packet: Input): bool {
-  if (process != HYPERVISOR && (!select(process - FIRST_VM) || !isSettled())) return false;
+export function takeRegisters(thread: u32, packet: Input): bool {
+  if (thread != HYPERVISOR && (!select(thread) || !isSettled())) return false;
   for (let n: u32 = 0; n < Reg.Together && packet.left > 0; n++) {
     const size = registerSize(n);
     if (packet.peek() == 120 || size > 8) {
@@ -215,7 +215,7 @@ export function takeRegisters(process: u32, packet: Input): bool {
     }
     const v = packet.little(size);
     if (packet.bad) return false;
-    writeRegister(process, n, v);
+    writeRegister(thread, n, v);
   }
   return true;
 }

@@ -1,4 +1,7 @@
-/** Going on: continue, step, detach, kill. Whoever goes on, the whole machine does. */
+/**
+ * Going on: continue, step, detach, kill. Whoever goes on, the whole machine does, but for vCPUs of its own VM that are told
+ * to stay: GDB takes a breakpoint away while one of them steps from there, and no other is to pass it meanwhile.
+ */
 import { CrashRecord } from "../abi/crash";
 import { DebugControl } from "../abi/debug";
 import * as phys from "../machine/phys";
@@ -6,14 +9,30 @@ import { Rflags } from "../x86/cr";
 import { executesAt } from "./debugreg";
 import { Input } from "./input";
 import { INVALID, error, link, ok } from "./packet";
-import { put32 } from "./physical";
+import { fetch32, put32 } from "./physical";
 import { removeAll, removeAllOfAll } from "./place";
 import { Reg, writeRegister } from "./registers";
-import { ANY, FIRST_VM, HYPERVISOR, NONE, chosen, client, isKnown, session, setKnown } from "./session";
+import {
+  ANY,
+  EVERY,
+  FIRST_VM,
+  HYPERVISOR,
+  NONE,
+  chosen,
+  client,
+  isKnown,
+  numberOf,
+  oneOf,
+  processOf,
+  session,
+  setKnown,
+  threadOf,
+  vmOf,
+} from "./session";
 import { blameInterrupt, cancelSteps, changeFlags } from "./stop";
 import { stopReply } from "./stopreply";
 import { readProcess, readThread } from "./thread";
-import { control, exists, nextProcess, vmCount, wantAttention } from "./vm";
+import { control, exists, nextProcess, nextThread, vcpusOf, vmCount, wantAttention } from "./vm";
 
 const SEMICOLON: u32 = 59;
 const COLON: u32 = 58;
@@ -23,13 +42,21 @@ const STEP: u32 = 115;
 const LOWER: u32 = 32;
 
 /** Whoever steps will stop behind its next instruction. */
-function step(process: u32): void {
-  if (process == HYPERVISOR) {
+function step(thread: u32): void {
+  if (thread == HYPERVISOR) {
     client.hostStep = 1;
     changeFlags(0, Rflags.TF);
     return;
   }
-  put32(control(process - FIRST_VM) + offsetof<DebugControl>("step"), 1);
+  const at = control(vmOf(thread)) + offsetof<DebugControl>("steps");
+  put32(at, fetch32(at) | (1 << numberOf(thread)));
+  wantAttention();
+}
+
+/** Lets none of a VM's vCPUs run but these, of which bit N is vCPU N: or all of them, if it is none. */
+function hold(vm: u32, running: u32): void {
+  const all = (1 << vcpusOf(vm)) - 1;
+  put32(control(vm) + offsetof<DebugControl>("held"), running ? all & ~running : 0);
   wantAttention();
 }
 
@@ -40,7 +67,7 @@ function go(last: u32): void {
     link.interrupted = 0;
     cancelSteps();
     blameInterrupt();
-    client.general = session.process;
+    client.general = session.thread;
     return stopReply();
   }
   const rip = phys.load64(session.crash + offsetof<CrashRecord>("rip"));
@@ -52,7 +79,7 @@ function go(last: u32): void {
 
 /** c, s, C, S with an address or without. */
 export function resumePacket(packet: Input, kind: u32): void {
-  const process = client.control == ANY ? chosen() : client.control;
+  const thread = client.control == ANY ? chosen() : oneOf(client.control);
   if (!(kind & LOWER)) {
     packet.hexByte();
     if (packet.left > 0) packet.want(SEMICOLON);
@@ -60,14 +87,20 @@ export function resumePacket(packet: Input, kind: u32): void {
   const moves = packet.left > 0;
   const address = moves ? packet.hex() : 0;
   packet.close();
-  if (packet.bad || !exists(process)) return error(INVALID);
-  if (moves && !writeRegister(process, Reg.Rip, address)) return error(INVALID);
-  if ((kind | LOWER) == STEP) step(process);
-  go(process);
+  if (packet.bad || !exists(thread)) return error(INVALID);
+  if (moves && !writeRegister(thread, Reg.Rip, address)) return error(INVALID);
+  const alone = client.control != ANY && numberOf(client.control) != EVERY;
+  if (alone && thread != HYPERVISOR) hold(vmOf(thread), 1 << numberOf(thread));
+  if ((kind | LOWER) == STEP) step(thread);
+  go(thread);
 }
 
-/** What the actions of vCont say of a process: the first that fits counts. 0 for nothing. */
-function actionOf(packet: Input, start: usize, process: u32): u32 {
+function means(target: u32, thread: u32): bool {
+  return target == ANY || target == thread || target == threadOf(processOf(thread), EVERY);
+}
+
+/** What the actions of vCont say of a thread: the first that fits counts. 0 for nothing. */
+function actionOf(packet: Input, start: usize, thread: u32): u32 {
   let result: u32 = 0;
   packet.at = start;
   while (packet.accept(SEMICOLON)) {
@@ -78,7 +111,7 @@ function actionOf(packet: Input, start: usize, process: u32): u32 {
     let target = ANY;
     if (packet.accept(COLON)) target = readThread(packet);
     if (target == NONE) packet.bad = 1;
-    if (result == 0 && (target == ANY || target == process)) result = kind;
+    if (result == 0 && means(target, thread)) result = kind;
   }
   packet.close();
   return result;
@@ -92,14 +125,20 @@ export function resumeActions(packet: Input): void {
   if (packet.bad) return error(INVALID);
   let last = NONE;
   let continued = NONE;
-  for (let process = HYPERVISOR; process != NONE; process = nextProcess(process)) {
-    const action = actionOf(packet, start, process);
+  let running: u32 = 0;
+  for (let thread = HYPERVISOR; thread != NONE;) {
+    const action = actionOf(packet, start, thread);
     if (action == STEP) {
-      step(process);
-      if (last == NONE) last = process;
-    } else if (action == CONTINUE && (continued == NONE || process == chosen())) {
-      continued = process;
+      step(thread);
+      if (last == NONE) last = thread;
+    } else if (action == CONTINUE && (continued == NONE || thread == chosen())) {
+      continued = thread;
     }
+    if (action) running |= 1 << numberOf(thread);
+    const next = nextThread(thread);
+    if (thread != HYPERVISOR && processOf(next) != processOf(thread)) hold(vmOf(thread), running);
+    if (processOf(next) != processOf(thread)) running = 0;
+    thread = next;
   }
   if (last == NONE) last = continued;
   // All actions are about processes that are not there.

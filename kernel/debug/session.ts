@@ -2,15 +2,41 @@
 import { DebugInfo } from "../abi/debug";
 import { Hpa } from "../lib/addr";
 
-/** A process as GDB numbers it: the hypervisor, whose thread is CPU 0; behind it the VMs, whose thread is vCPU 0. */
+/** A process as GDB numbers it: the hypervisor, whose thread is its CPU; behind it the VMs, whose threads are their vCPUs. */
 export const HYPERVISOR: u32 = 1;
 export const FIRST_VM: u32 = 2;
-/** In the place of a process: whichever. */
+/**
+ * A thread: its process in bits 7:0, and above them which of that one's it is, from 0 on. So a process' number is that of
+ * its first thread too.
+ */
+const NUMBER_SHIFT: u32 = 8;
+/** In the place of a process or a thread: whichever. */
 export const ANY: u32 = 0;
-/** What names no process. */
+/** What names no process and no thread. */
 export const NONE: u32 = 0xffffffff;
+/** In the place of a thread's number: whichever of its process. */
+export const EVERY: u32 = 0xff;
 /** The VMs that get processes: as many as root has. */
 export const MAX_VMS: u32 = 64;
+
+export function threadOf(process: u32, number: u32): u32 {
+  return process | (number << NUMBER_SHIFT);
+}
+
+export function processOf(thread: u32): u32 {
+  return thread & ((1 << NUMBER_SHIFT) - 1);
+}
+
+export function numberOf(thread: u32): u32 {
+  return thread >> NUMBER_SHIFT;
+}
+
+/** The VM of a thread that is a vCPU. */
+export function vmOf(thread: u32): u32 {
+  return processOf(thread) - FIRST_VM;
+}
+
+if (FIRST_VM + MAX_VMS > 1 << NUMBER_SHIFT) ERROR("a thread has no room for its process");
 
 /** How a stop reply goes on behind the signal. */
 export namespace Why {
@@ -39,9 +65,9 @@ export class Session {
   at: Hpa;
   perCpu: Hpa;
   crash: Hpa;
-  /** What has stopped: a process, a Signal, a Why, and an address that belongs to it. */
+  /** What has stopped: a thread, a Signal, a Why, and an address that belongs to it. */
   address: u64;
-  process: u32;
+  thread: u32;
   signal: u32;
   why: u32;
   /** Nonzero: the machine is to go on. */
@@ -64,10 +90,10 @@ export class Client {
   hwbreak: u32;
   /** Nonzero: addresses are physical ones. */
   physical: u32;
-  /** What Hg and Hc have chosen, a process or ANY. */
+  /** What Hg and Hc have chosen: a thread, whichever of a process, or ANY. */
   general: u32;
   control: u32;
-  /** The process that was resumed last. */
+  /** The thread that was resumed last. */
   last: u32;
   /** Nonzero: the CPU steps through the hypervisor. */
   hostStep: u32;
@@ -92,7 +118,14 @@ export function greet(): void {
   memory.fill(known, 0, FIRST_VM + MAX_VMS);
 }
 
-/** The process that packets about registers and memory are about. */
+/** One of those that are meant: the thread that has stopped, or else a process' first. */
+export function oneOf(meant: u32): u32 {
+  if (meant == ANY) return session.thread;
+  if (numberOf(meant) != EVERY) return meant;
+  return processOf(session.thread) == processOf(meant) ? session.thread : processOf(meant);
+}
+
+/** The thread that packets about registers and memory are about. */
 export function chosen(): u32 {
-  return client.general == ANY ? session.process : client.general;
+  return oneOf(client.general);
 }

@@ -17,7 +17,20 @@ import { CAPACITY, INTERRUPT, link, print } from "./packet";
 import { ADDRESS, fetch, fetch32, own, put32 } from "./physical";
 import { forgetDead, watchAt } from "./place";
 import { SILENCE, get, line, openLine, pushBack } from "./serial";
-import { FIRST_VM, HYPERVISOR, NONE, Signal, Why, client, info, isKnown, session, setKnown } from "./session";
+import {
+  FIRST_VM,
+  HYPERVISOR,
+  NONE,
+  Signal,
+  Why,
+  client,
+  info,
+  isKnown,
+  numberOf,
+  session,
+  setKnown,
+  threadOf,
+} from "./session";
 import { announce } from "./stopreply";
 import {
   CS,
@@ -26,7 +39,7 @@ import {
   exists,
   forgetVms,
   getState,
-  nextProcess,
+  nextThread,
   select,
   unselect,
   vmCount,
@@ -67,18 +80,20 @@ export function changeFlags(clear: u64, set: u64): void {
   phys.store64(flags(), (phys.load64(flags()) & ~clear) | set);
 }
 
-/** Steps that were asked for and have not come to an end. */
+/** Steps that were asked for and have not come to an end; and nobody is held any more. */
 export function cancelSteps(): void {
   if (client.hostStep) changeFlags(Rflags.TF, 0);
   client.hostStep = 0;
   for (let vm: u32 = 0; vm < vmCount(); vm++) {
-    if (exists(FIRST_VM + vm)) put32(control(vm) + offsetof<DebugControl>("step"), 0);
+    if (!exists(FIRST_VM + vm)) continue;
+    put32(control(vm) + offsetof<DebugControl>("steps"), 0);
+    put32(control(vm) + offsetof<DebugControl>("held"), 0);
   }
 }
 
 /** Finds out why the machine stands, and tells GDB. False when it is none of GDB's business. */
 export function tell(): bool {
-  session.process = HYPERVISOR;
+  session.thread = HYPERVISOR;
   session.why = Why.Signal;
   session.signal = Signal.Trap;
   session.address = 0;
@@ -105,11 +120,11 @@ export function tell(): bool {
   return true;
 }
 
-/** Ctrl-C: it is about the process that was resumed last. */
+/** Ctrl-C: it is about the thread that was resumed last. */
 export function blameInterrupt(): void {
-  session.process = HYPERVISOR;
-  if (exists(client.last)) session.process = client.last;
-  else if (nextProcess(HYPERVISOR) != NONE) session.process = nextProcess(HYPERVISOR);
+  session.thread = HYPERVISOR;
+  if (exists(client.last)) session.thread = client.last;
+  else if (nextThread(HYPERVISOR) != NONE) session.thread = nextThread(HYPERVISOR);
   session.why = Why.Signal;
   session.signal = Signal.Int;
 }
@@ -204,16 +219,17 @@ export function linearRip(): u64 {
 
 function onGuest(): bool {
   const process = FIRST_VM + info.vm;
-  session.process = process;
+  const thread = threadOf(process, info.vcpu);
+  session.thread = thread;
   switch (info.cause) {
     case Stop.Breakpoint:
       session.why = Why.Software;
-      return (select(info.vm) && hasBreakpoint(process, linearRip())) || isForeign();
+      return (select(thread) && hasBreakpoint(thread, linearRip())) || isForeign();
     case Stop.Debug: {
       const hit = hitRegister(process, info.detail);
       if (hit) return found(hit);
-      const steps = fetch32(control(info.vm) + offsetof<DebugControl>("step"));
-      return (info.detail & DR6_BS && steps != 0) || isForeign();
+      const steps = fetch32(control(info.vm) + offsetof<DebugControl>("steps"));
+      return (info.detail & DR6_BS && (steps >> numberOf(thread)) & 1) || isForeign();
     }
     case Stop.Step:
     case Stop.Caught:
@@ -237,7 +253,7 @@ function onEnd(process: u32): bool {
   }
   // Whoever knows no processes would take it for the end of all.
   print(note().str("vm").dec(info.vm).str(" has ended"));
-  session.process = HYPERVISOR;
+  session.thread = HYPERVISOR;
   return true;
 }
 

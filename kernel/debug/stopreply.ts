@@ -1,6 +1,6 @@
 /** What GDB is told of a stop (GDB manual, Appendix E.3, Stop Reply Packets). */
 import { answer, send } from "./packet";
-import { HYPERVISOR, Signal, Why, client, session } from "./session";
+import { HYPERVISOR, Signal, Why, client, processOf, session } from "./session";
 import { writeProcess, writeThread } from "./thread";
 import { exists } from "./vm";
 
@@ -11,7 +11,7 @@ export function stopReply(): void {
     out.str("W00");
     if (!client.multiprocess) return;
     out.str(";process:");
-    writeProcess(out, session.process);
+    writeProcess(out, processOf(session.thread));
     return;
   }
   out.byte(84).rawHex(session.signal, 2);
@@ -31,24 +31,24 @@ export function stopReply(): void {
       break;
   }
   out.str("thread:");
-  writeThread(out, session.process);
+  writeThread(out, session.thread);
   out.str(";");
 }
 
 /** Answers `?`: the same, or, when what it was about is gone, that the hypervisor stands. */
 export function statusReply(): void {
-  if (session.why == Why.Exited || !exists(session.process)) {
-    session.process = HYPERVISOR;
+  if (session.why == Why.Exited || !exists(session.thread)) {
+    session.thread = HYPERVISOR;
     session.why = Why.Signal;
     session.signal = Signal.Trap;
   }
-  client.general = session.process;
+  client.general = session.thread;
   stopReply();
 }
 
 /** Tells a GDB that waits for it; to others it is told when they ask. */
 export function announce(): void {
-  client.general = session.process;
+  client.general = session.thread;
   if (!client.resumed) return;
   client.resumed = 0;
   stopReply();

@@ -1,14 +1,23 @@
 /** Thread ids (GDB manual, Appendix E.1, thread-id syntax): with processes, or plain numbers for who knows none. */
 import { Text } from "../lib/text";
 import { Input } from "./input";
-import { ANY, FIRST_VM, HYPERVISOR, NONE, client, setKnown } from "./session";
+import {
+  ANY,
+  EVERY,
+  FIRST_VM,
+  HYPERVISOR,
+  NONE,
+  client,
+  numberOf,
+  processOf,
+  setKnown,
+  threadOf,
+  vmOf,
+} from "./session";
 
 const P: u32 = 112;
 const DOT: u32 = 46;
 const MINUS: u32 = 45;
-
-/** The one thread that each process has so far. */
-const THREAD: u64 = 1;
 
 /** A number, or ANY for 0 and -1. */
 function number(packet: Input): u64 {
@@ -17,40 +26,47 @@ function number(packet: Input): u64 {
   return ANY;
 }
 
-/** The process of a thread id; ANY for all or whichever; NONE for what nothing can be. Takes what it reads. */
+/** A thread id: a thread, whichever of a process, or ANY; NONE for what nothing can be. Takes what it reads. */
 export function readThread(packet: Input): u32 {
-  const explicit = packet.accept(P);
-  const process = number(packet);
-  if (explicit && packet.accept(DOT)) {
+  if (!packet.accept(P)) {
     const thread = number(packet);
-    if (thread != ANY && thread != THREAD) return NONE;
+    return packet.bad || thread >= NONE || numberOf(<u32>thread) >= EVERY ? NONE : <u32>thread;
   }
-  return packet.bad || process > 0x7fffffff ? NONE : <u32>process;
+  const process = number(packet);
+  const thread: u64 = packet.accept(DOT) ? number(packet) : ANY;
+  if (packet.bad || process > processOf(NONE) || thread > EVERY) return NONE;
+  if (process == ANY) return ANY;
+  return threadOf(<u32>process, thread == ANY ? EVERY : <u32>thread - 1);
 }
 
+/** NONE for what nothing can be. */
 export function readProcess(packet: Input): u32 {
   const process = packet.hex();
-  return packet.bad || process > 0x7fffffff ? NONE : <u32>process;
+  return packet.bad || process > processOf(NONE) ? NONE : <u32>process;
 }
 
 export function writeProcess(out: Text, process: u32): void {
   out.rawHex(process, 1);
 }
 
-/** GDB hears of the process. */
-export function writeThread(out: Text, process: u32): void {
-  setKnown(process, 1);
-  if (client.multiprocess) out.byte(P);
-  writeProcess(out, process);
-  if (client.multiprocess) out.byte(DOT).rawHex(THREAD, 1);
+/** GDB hears of the process. Without processes it is told one number. */
+export function writeThread(out: Text, thread: u32): void {
+  setKnown(processOf(thread), 1);
+  if (!client.multiprocess) {
+    out.rawHex(thread, 1);
+    return;
+  }
+  writeProcess(out.byte(P), processOf(thread));
+  out.byte(DOT).rawHex(numberOf(thread) + 1, 1);
 }
 
-/** As a person calls it. */
-export function writeName(out: Text, process: u32): void {
-  if (process == HYPERVISOR) out.str("cpu0");
-  else
-    out
-      .str("vm")
-      .dec(process - FIRST_VM)
-      .str(" vcpu0");
+/** A process as a person calls it. */
+export function nameProcess(out: Text, process: u32): Text {
+  return process == HYPERVISOR ? out.str("cpu0") : out.str("vm").dec(process - FIRST_VM);
+}
+
+/** And a thread. */
+export function nameThread(out: Text, thread: u32): Text {
+  if (thread == HYPERVISOR) return out.str("cpu0");
+  return out.str("vm").dec(vmOf(thread)).str(" vcpu").dec(numberOf(thread));
 }

@@ -1,5 +1,5 @@
 /** Root's records of its VMs, and the vCPU's state where the virtualization extension keeps it. */
-import { VCPU_AREA } from "../abi/address";
+import { MAX_VCPUS, VCPU_AREA, VCPU_AREA_SIZE } from "../abi/address";
 import { VcpuContext } from "../abi/context";
 import { DebugControl, VmRecord, WATCHES, WatchRange } from "../abi/debug";
 import { PerCpu } from "../abi/percpu";
@@ -9,20 +9,31 @@ import * as vmx from "../machine/vmx";
 import * as S from "../svm/field";
 import * as V from "../vmx/field";
 import { fetch, fetch32, fetch64, isReadable, isWritable, put32 } from "./physical";
-import { FIRST_VM, HYPERVISOR, MAX_VMS, NONE, info, session } from "./session";
+import {
+  FIRST_VM,
+  HYPERVISOR,
+  MAX_VMS,
+  NONE,
+  info,
+  numberOf,
+  processOf,
+  session,
+  threadOf,
+  vmOf,
+} from "./session";
 
 const LAST_ALIVE: u32 = 2;
 
 
 @unmanaged
 class Selected {
-  vm: u32;
+  thread: u32;
   /** Nonzero: another VMCS is current than the one that was when the machine stopped. */
   loaded: u32;
 }
 const selected = changetype<Selected>(memory.data(8, 4));
 
-/** The selected VM's. */
+/** The selected thread's VM's, and its own. */
 export const record = changetype<VmRecord>(memory.data(40, 8));
 export const context = changetype<VcpuContext>(memory.data(192, 8));
 
@@ -37,25 +48,25 @@ export function vmCount(): u32 {
 
 /** At the start of a stop: what was known of the VMs may have changed. */
 export function forgetVms(): void {
-  selected.vm = NONE;
+  selected.thread = NONE;
   selected.loaded = 0;
 }
 
-/** Makes `vm` the one that `record` and `context` are of, and its VMCS the current one. False when it is not there. */
-export function select(vm: u32): bool {
-  if (selected.vm == vm) return true;
-  if (!isAlive(vm)) return false;
-  selected.vm = NONE;
+/** Makes a vCPU the one that `record` and `context` are of, and its VMCS the current one. False when it is not there. */
+export function select(thread: u32): bool {
+  if (selected.thread == thread) return true;
+  if (processOf(thread) < FIRST_VM || !exists(thread)) return false;
+  selected.thread = NONE;
   const size = <u32>offsetof<VcpuContext>();
-  if (!fetch(info.vms + <u64>vm * info.vmStride, changetype<usize>(record), offsetof<VmRecord>()))
-    return false;
-  if (!fetch(info.contexts + <u64>record.first * size, changetype<usize>(context), size)) return false;
+  if (!fetch(recordAt(vmOf(thread)), changetype<usize>(record), offsetof<VmRecord>())) return false;
+  const index = <u64>record.first + numberOf(thread);
+  if (!fetch(info.contexts + index * size, changetype<usize>(context), size)) return false;
   if (context.vmcb == 0 || context.vmcb & 0xfff || !isReadable(context.vmcb)) return false;
   if (!isSvm()) {
     selected.loaded = 1;
     if (!vmx.load(context.vmcb)) return false;
   }
-  selected.vm = vm;
+  selected.thread = thread;
   return true;
 }
 
@@ -66,8 +77,12 @@ export function unselect(): void {
   forgetVms();
 }
 
+function recordAt(vm: u32): Hpa {
+  return info.vms + <u64>vm * info.vmStride;
+}
+
 export function stateOf(vm: u32): u32 {
-  return fetch32(info.vms + <u64>vm * info.vmStride + offsetof<VmRecord>("state"));
+  return fetch32(recordAt(vm) + offsetof<VmRecord>("state"));
 }
 
 export function isAlive(vm: u32): bool {
@@ -75,9 +90,15 @@ export function isAlive(vm: u32): bool {
   return vm < vmCount() && stateOf(vm) - 1 < LAST_ALIVE;
 }
 
-/** Whether there is such a process. */
-export function exists(process: u32): bool {
-  return process == HYPERVISOR || (process >= FIRST_VM && isAlive(process - FIRST_VM));
+/** How many vCPUs a VM has that is there. */
+export function vcpusOf(vm: u32): u32 {
+  return min(fetch32(recordAt(vm) + offsetof<VmRecord>("vcpus")), MAX_VCPUS);
+}
+
+/** Whether there is such a thread, and so such a process. */
+export function exists(thread: u32): bool {
+  const vm = vmOf(thread);
+  return thread == HYPERVISOR || (isAlive(vm) && numberOf(thread) < vcpusOf(vm));
 }
 
 /** The process behind this one, or NONE. */
@@ -86,6 +107,12 @@ export function nextProcess(process: u32): u32 {
     if (exists(process)) return process;
   }
   return NONE;
+}
+
+/** The thread behind this one, or NONE. */
+export function nextThread(thread: u32): u32 {
+  const next = threadOf(processOf(thread), numberOf(thread) + 1);
+  return exists(next) ? next : nextProcess(processOf(thread));
 }
 
 /** Physical address of what the debugger wants of a VM. */
@@ -99,15 +126,20 @@ export function wantAttention(): void {
   put32(session.perCpu + offsetof<PerCpu>("attention"), 1);
 }
 
-/** Whether the selected VM's vCPU is where its registers may be changed: not in the midst of an exit. */
+/** Whether the selected vCPU is where its registers may be changed: not in the midst of an exit. */
 export function isSettled(): bool {
   const inMonitor = fetch32(session.perCpu + offsetof<PerCpu>("inMonitor"));
   return inMonitor == 0 || fetch64(session.perCpu + offsetof<PerCpu>("vmcb")) != context.vmcb;
 }
 
-/** Where the selected VM's general register `n` is, in the order of Gprs. */
+/** Where the selected vCPU's area is in its monitor's memory. */
+export function areaAt(): Hpa {
+  return record.home + VCPU_AREA + <u64>numberOf(selected.thread) * VCPU_AREA_SIZE;
+}
+
+/** Where its general register `n` is, in the order of Gprs. */
 export function gprAt(n: u32): Hpa {
-  return record.home + VCPU_AREA + <u64>n * 8;
+  return areaAt() + <u64>n * 8;
 }
 
 /** The vCPU's state that the extension keeps. */

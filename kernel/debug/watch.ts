@@ -3,13 +3,13 @@ import { DebugControl, WATCHES, WatchKind, WatchRange } from "../abi/debug";
 import { BREAKPOINTS, breakpoint } from "./breakpoint";
 import { Kind, REGISTERS, debugRegister } from "./debugreg";
 import { Input } from "./input";
-import { usage, vmOf } from "./argument";
+import { usage, vcpuOf } from "./argument";
 import { print } from "./packet";
 import { fetch, put32, put64 } from "./physical";
 import { watchAt } from "./place";
-import { FIRST_VM, NONE } from "./session";
+import { FIRST_VM, NONE, vmOf } from "./session";
 import { note } from "./note";
-import { writeName } from "./thread";
+import { nameProcess } from "./thread";
 import { control, exists, vmCount, wantAttention } from "./vm";
 
 const PAGE: u64 = 4096;
@@ -40,8 +40,9 @@ export function setWatch(c: Input): void {
   else if (c.command("r")) kind = WatchKind.Read;
   else c.command("w");
   if (c.bad) return usage();
-  const vm = vmOf(c);
-  if (vm == NONE) return;
+  const thread = vcpuOf(c);
+  if (thread == NONE) return;
+  const vm = vmOf(thread);
   if (length == 0 || length > PAGE - (gpa & (PAGE - 1)))
     return print(note().str("not within a page of 4096 bytes"));
   for (let n: u32 = 0; n < WATCHES; n++) {
@@ -57,8 +58,9 @@ export function unwatch(c: Input): void {
   const all = !c.more();
   const gpa = all ? 0 : c.number();
   if (c.bad) return usage();
-  const vm = vmOf(c);
-  if (vm == NONE) return;
+  const thread = vcpuOf(c);
+  if (thread == NONE) return;
+  const vm = vmOf(thread);
   for (let n: u32 = 0; n < WATCHES; n++) {
     if (readWatch(vm, n) && range.length != 0 && (all || range.gpa == gpa)) writeWatch(vm, n, 0, 0, 0);
   }
@@ -80,9 +82,9 @@ function setCatch(vm: u32, from: u64): void {
   wantAttention();
 }
 
-/** Stops the VM when its own kernel has begun. */
-export function catchKernel(vm: u32): void {
-  if (vm != NONE) setCatch(vm, KERNEL);
+/** Stops the thread's VM when its own kernel has begun. */
+export function catchKernel(thread: u32): void {
+  if (thread != NONE) setCatch(vmOf(thread), KERNEL);
 }
 
 export function catchOff(): void {
@@ -93,15 +95,13 @@ export function showBreakpoints(): void {
   for (let i: u32 = 0; i < BREAKPOINTS; i++) {
     const b = breakpoint(i);
     if (b.process == 0) continue;
-    const out = note();
-    writeName(out, b.process);
+    const out = nameProcess(note(), b.process);
     print(out.str(": int3 at ").hex(b.linear).str(", host-physical ").hex(b.hpa));
   }
   for (let i: u32 = 0; i < REGISTERS; i++) {
     const r = debugRegister(i);
     if (r.process == 0) continue;
-    const out = note();
-    writeName(out, r.process);
+    const out = nameProcess(note(), r.process);
     out.str(r.kind == Kind.Execute ? ": execute " : r.kind == Kind.Write ? ": write " : ": access ");
     print(
       out

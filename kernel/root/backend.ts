@@ -321,12 +321,15 @@ export function deliver(context: VcpuContext, vector: u32, length: u32): void {
   vmx.deliver(vector, length);
 }
 
-/** Gives a page's entry in the nested tables these rights: bits of the entry. False when memory ran out. */
-export function protect(context: VcpuContext, nestedTop: Hpa, gpa: u64, access: u32): bool {
+/**
+ * Gives a page's entry in the nested tables these rights: bits of the entry. They are those of the vCPUs first,
+ * first + 1, ..., all of which live on this CPU. False when memory ran out.
+ */
+export function protect(first: u32, vcpus: u32, nestedTop: Hpa, gpa: u64, access: u32): bool {
   const format = nestedFormat();
   if (!protectPage(nestedTop, gpa, RIGHTS, isSvm() ? nptRights(access) : access, format)) return false;
   // Entries that allow more may be in the TLB.
-  if (isSvm()) forgetAsid(context.number);
+  if (isSvm()) for (let n: u32 = 0; n < vcpus; n++) forgetAsid(first + n);
   else machine.invalidateEpt(vmx.eptPointer(nestedTop));
   return true;
 }

@@ -116,10 +116,11 @@ function noMemory(why: Text): bool {
   return false;
 }
 
-/** Stops the machine for the debugger; returns its answer. */
-export function stop(cause: u32, id: u32, detail: u64, access: u32): u32 {
+/** Stops the machine for the debugger, because of a VM's vCPU; returns its answer. */
+export function stop(cause: u32, id: u32, number: u32, detail: u64, access: u32): u32 {
   info.cause = cause;
   info.vm = id;
+  info.vcpu = number;
   info.detail = detail;
   info.access = access;
   info.answer = 0;
@@ -140,10 +141,10 @@ export function waitForDebugger(): void {
       .dec(options.debug + 1)
       .str(options.debugWait ? ", waits for GDB" : ""),
   );
-  if (options.debugWait) stop(Stop.Waiting, 0, 0, 0);
+  if (options.debugWait) stop(Stop.Waiting, 0, 0, 0, 0);
 }
 
 /** The hypervisor ends. */
 export function tellEnd(): void {
-  if (state.on) stop(Stop.Finished, 0, 0, 0);
+  if (state.on) stop(Stop.Finished, 0, 0, 0, 0);
 }

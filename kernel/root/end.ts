@@ -209,7 +209,7 @@ export function end(p: Vcpu, reason: u32, value: u64): void {
   if (!orderly) reportVcpu(v, p);
   printCost(v);
   v.state = State.Ended;
-  if (debugging() && !again) stop(Stop.Ended, v.id, reason, 0);
+  if (debugging() && !again) stop(Stop.Ended, v.id, p.number, reason, 0);
   for (let n: u32 = 0; n < v.vcpus; n++) letGo(v.vcpu(n));
   const spent = v.vcpu(0).spent;
   destroy(v);

@@ -79,8 +79,7 @@ function readKernel(n: u32, at: usize, end: usize, why: Text): bool {
   v.memory = memory ? memory : DEFAULT_MEMORY;
   if (!takeTsc(n, v, why)) return false;
   const cpus = max(1, given.cpus ? given.cpus : vmSettings.cpus);
-  // The debugger knows a VM's first vCPU only.
-  if (addVcpus(v, options.debug != NONE ? 1 : cpus)) return true;
+  if (addVcpus(v, cpus)) return true;
   why.str("modules: more than ").dec(VCPUS).str(" vCPUs");
   return false;
 }

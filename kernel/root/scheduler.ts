@@ -17,7 +17,7 @@ import { drain, pollTime, serve } from "./console";
 import { cpuAt, thisCpu } from "./cpus";
 import { debugging } from "./debugger";
 import { acknowledgeEndings, end } from "./end";
-import { prepareDebug, serveDebug, stepLeft } from "./guestdebug";
+import { isHeld, prepareDebug, serveDebug, stepLeft } from "./guestdebug";
 import { acquire, release } from "./lock";
 import { say, warning } from "./log";
 import { options } from "./options";
@@ -86,16 +86,16 @@ function serveRequest(v: Vm, p: Vcpu, left: u32): void {
   } else if (run.request == Request.Pass) {
     p.context.sliceEnd = 0;
   } else if (run.request == Request.Debug) {
-    serveDebug(v, run);
+    serveDebug(p, run);
   }
   if (v.alive) drain(v);
-  if (left == Leave.Yield && run.request != Request.Debug && run.request != Request.Continue) stepLeft(v);
+  if (left == Leave.Yield && run.request != Request.Debug && run.request != Request.Continue) stepLeft(p);
 }
 
 /** Runs the vCPU until it leaves to root for any reason. */
 function runOnce(p: Vcpu): void {
   const v = vm(p.vm);
-  if (debugging() && !prepareDebug(v)) return end(p, StopReason.Debugger, 0);
+  if (debugging() && !prepareDebug(p)) return end(p, StopReason.Debugger, 0);
   const c = p.context;
   p.loaded = 1;
   if (p.fresh) backend.forgetTranslations(c, v.nestedTop);
@@ -183,13 +183,13 @@ function poll(): u32 {
     const p = vcpu(i);
     if (p.cpu != here || !vm(p.vm).alive) continue;
     if (p.state == State.Halted && (p.wake <= now || p.isKicked)) p.state = State.Ready;
-    if (p.state == State.Ready) result |= 2;
+    if (p.state == State.Ready && !isHeld(p)) result |= 2;
   }
   return result;
 }
 
 function isReady(p: Vcpu): bool {
-  return p.cpu == cpu.number() && p.state == State.Ready && vm(p.vm).alive;
+  return p.cpu == cpu.number() && p.state == State.Ready && vm(p.vm).alive && !isHeld(p);
 }
 
 /** The vCPU to run, of which there is one: the one that runs until its slice is over, then the next that is ready. */

@@ -175,7 +175,7 @@ describe.each(vendors)("on %s", (vendor) => {
             : vcpu.yield(request);
       },
       (cause, shared) => {
-        if (cause !== abi("STOP_ENDED")) shared.set(0, "STEP", 1);
+        if (cause !== abi("STOP_ENDED")) shared.set(0, "STEPS", 1);
       },
     );
     expect(stops).toEqual(["WAITING", "STEP", "STEP", "STEP", "STEP", "ENDED", "FINISHED"]);

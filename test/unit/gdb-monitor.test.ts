@@ -121,7 +121,7 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
     exit(1, 0x3000n, 30n, 99n);
     m.memory.store(area + abi("RUNAREA_NEXT_EXIT"), 4, 32n);
     expect(run(m, "exits 1")).toBe(
-      "vm1: cpuid 3 refetched 123456789012\nlast: cpuid@0x1000 port@0x2000 99@0x3000\n",
+      "vm1 vcpu0: cpuid 3 refetched 123456789012\nlast: cpuid@0x1000 port@0x2000 99@0x3000\n",
     );
     // The monitor's memory may say anything.
     m.memory.fill(area, 0xff, 4096);
@@ -133,7 +133,7 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
     const tables = m.page(0, "4-level")!;
     tables.map(0xffff888000405000n, 0x5000n, 1, P | RW);
     const lines = run(m, "walk 0xffff888000405123 0", "1").trimEnd().split("\n");
-    expect(lines[0]).toBe("vm0: linear 0xffff888000405123");
+    expect(lines[0]).toBe("vm0 vcpu0: linear 0xffff888000405123");
     [4, 3, 2, 1].forEach((n, i) => expect(lines[i + 1]).toContain(`  guest level ${n} entry at 0x30${i}`));
     expect(lines[4]).toBe("  guest level 1 entry at 0x303028: 0x5003");
     expect(lines[5]).toBe("guest-physical 0x5123");
@@ -218,8 +218,8 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
     const m = new GdbMachine(vendor);
     m.talk(["Hg2", "Z0,100010,1", "Z2,2000,4", "Hg3", "Z1,3000,1", "Hg1", "Z4,40000000,8"]);
     expect(run(m, "breakpoints")).toBe(
-      "vm0 vcpu0: int3 at 0x100010, host-physical 0x1100010\n" +
-        "vm0 vcpu0: write 0x2000+4 in dr0\nvm1 vcpu0: execute 0x3000+1 in dr1\ncpu0: access 0x40000000+8 in dr2\n",
+      "vm0: int3 at 0x100010, host-physical 0x1100010\n" +
+        "vm0: write 0x2000+4 in dr0\nvm1: execute 0x3000+1 in dr1\ncpu0: access 0x40000000+8 in dr2\n",
     );
   });
 });

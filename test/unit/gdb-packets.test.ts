@@ -11,6 +11,7 @@ import {
   silence,
   unhex,
 } from "./fake/gdbmachine.ts";
+import { abi } from "./fake/layout.ts";
 
 const HELLO = "qSupported:multiprocess+;swbreak+;hwbreak+;xmlRegisters=i386";
 const latin = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
@@ -79,7 +80,7 @@ describe("On the line", () => {
 
   test("nothing happens without a port", () => {
     const m = new GdbMachine();
-    m.memory.store(at.info + 0x18, 4, 0n);
+    m.memory.store(at.info + abi("DEBUGINFO_PORT"), 4, 0n);
     expect(m.stop(Cause.Waiting)).toBe(true);
     expect(m.stop(Cause.Host, { vector: VECTOR_TIMER })).toBe(true);
   });

@@ -94,7 +94,7 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
     m.talk([HELLO, "qfThreadInfo", "vCont;s:p1.1;s:p2.1"]);
     m.talk([HELLO, "?", "c"], Cause.Host, { vector: VECTOR_TIMER });
     expect(m.getCrash("RFLAGS") & TF).toBe(0n);
-    expect(m.wish(0, "STEP")).toBe(0n);
+    expect(m.wish(0, "STEPS")).toBe(0n);
     // It has not heard of that VM.
     expect(told(m, Cause.Ended, { vm: 1 })).toBeUndefined();
   });
@@ -118,8 +118,8 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
     m.talk(["c"]);
     expect(told(m, Cause.Debug, { detail: 1n })).toEqual(["T05thread:2;"]);
     expect(m.talk(["vCont;s:2;c:3", () => 0])).toEqual([]);
-    expect(m.wish(0, "STEP")).toBe(1n);
-    expect(m.wish(1, "STEP")).toBe(0n);
+    expect(m.wish(0, "STEPS")).toBe(1n);
+    expect(m.wish(1, "STEPS")).toBe(0n);
   });
 
   test("a fault in the hypervisor is a signal of its thread", () => {
@@ -341,16 +341,16 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
     test("of a vCPU is root's to make, and ends with any stop", () => {
       const m = new GdbMachine(vendor);
       m.talk([HELLO, "vCont;s:p3.1;c"]);
-      expect([m.wish(0, "STEP"), m.wish(1, "STEP"), m.percpu("ATTENTION", 4)]).toEqual([0n, 1n, 1n]);
+      expect([m.wish(0, "STEPS"), m.wish(1, "STEPS"), m.percpu("ATTENTION", 4)]).toEqual([0n, 1n, 1n]);
       expect(told(m, Cause.Debug, { vm: 1, detail: 8n })).toBeUndefined();
       expect(told(m, Cause.Debug, { vm: 1, detail: 0x4000n })).toEqual(["T05thread:p3.1;"]);
-      expect(m.wish(1, "STEP")).toBe(0n);
+      expect(m.wish(1, "STEPS")).toBe(0n);
       m.talk(["Hcp2.1", "s"]);
-      expect(m.wish(0, "STEP")).toBe(1n);
+      expect(m.wish(0, "STEPS")).toBe(1n);
       expect(interrupt(m)).toEqual(["T02thread:p2.1;"]);
-      expect(m.wish(0, "STEP")).toBe(0n);
+      expect(m.wish(0, "STEPS")).toBe(0n);
       m.talk(["S05"]);
-      expect(m.wish(0, "STEP")).toBe(1n);
+      expect(m.wish(0, "STEPS")).toBe(1n);
       expect(told(m, Cause.Step)).toEqual(["T05thread:p2.1;"]);
     });
   });
@@ -387,9 +387,9 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
       "vCont;s:p2.1;c:p",
     ];
     expect(m.talk(nonsense)).toEqual(nonsense.map(() => "E01"));
-    expect(m.wish(0, "STEP")).toBe(0n);
+    expect(m.wish(0, "STEPS")).toBe(0n);
     expect(m.talk(["vCont;C05:p2.1;S05:p-1.-1"])).toEqual([]);
-    expect([m.wish(0, "STEP"), m.wish(1, "STEP")]).toEqual([0n, 1n]);
+    expect([m.wish(0, "STEPS"), m.wish(1, "STEPS")]).toEqual([0n, 1n]);
   });
 
   describe("The end of a VM", () => {

@@ -24,6 +24,7 @@ interface Options {
   initrd?: string;
   append: string;
   memory: string;
+  cpus: string;
   machine: Request["machine"] | "auto";
   cpu?: string;
   hypervisorOptions: string;
@@ -45,6 +46,7 @@ const command = (): Command =>
     .option("--initrd <file>", 'the initial RAM disk, or "none" (default: a busybox with a shell)')
     .option("--append <text>", "the guest's command line", "")
     .option("--memory <size>", "the guest's memory: 512M, 2G, ...", "512M")
+    .option("--cpus <count>", "processors of the guest, each a thread; the machine has one", "1")
     .addOption(
       new Option("--machine <kind>", "the emulator: see scripts/boot --help")
         .choices(["auto", ...machineKinds])
@@ -61,7 +63,8 @@ const command = (): Command =>
       "after",
       `
 In GDB, beside its own commands (docs/debugging.md):
-  hypervisor, guest     go to the hypervisor's CPU, to the guest's vCPU
+  hypervisor            go to the hypervisor's CPU
+  guest [VM[.VCPU]]     go to a guest's vCPU
   guest-kernel          let the guest run until its kernel is at its own addresses, and read its symbols
   monitor help          what Typevisor can tell: exits, page walks, the VMCS or VMCB, devices, the log
 

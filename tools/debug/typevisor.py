@@ -34,14 +34,17 @@ def describe(inferior):
     gdb.execute("unset tdesc filename", to_string=True)
 
 
-def select(number):
-    """Makes an inferior's first thread the selected one."""
+def select(number, vcpu=0):
+    """Makes the thread of an inferior's CPU or vCPU the selected one."""
     for inferior in gdb.inferiors():
-        if inferior.pid == number:
-            threads = sorted(inferior.threads(), key=lambda thread: thread.num)
-            if threads:
-                threads[0].switch()
+        if inferior.pid != number:
+            continue
+        for thread in inferior.threads():
+            if thread.ptid[1] == vcpu + 1:
+                thread.switch()
                 return
+        if inferior.threads():
+            raise gdb.GdbError("there is no such vCPU: see info threads")
     raise gdb.GdbError("there is no such process any more: see info inferiors")
 
 
@@ -64,15 +67,16 @@ class Hypervisor(gdb.Command):
 
 
 class Guest(gdb.Command):
-    """guest [N]: go to the vCPU of VM N, 0 unless told."""
+    """guest [N[.M]]: go to vCPU M of VM N, 0 unless told."""
 
     def __init__(self):
         super().__init__("guest", gdb.COMMAND_USER)
 
     def invoke(self, argument, from_tty):
-        if argument and not argument.isdigit():
-            raise gdb.GdbError("guest: expected the number of a VM")
-        select(2 + int(argument or "0"))
+        named = re.fullmatch(r"(\d+)(?:\.(\d+))?", argument or "0")
+        if not named:
+            raise gdb.GdbError("guest: expected the number of a VM, or VM.VCPU")
+        select(2 + int(named[1]), int(named[2] or "0"))
         gdb.execute("frame")
 
 

@@ -1,6 +1,7 @@
 /**
  * A stopped machine around the debugger, the very module that ships: physical memory behind the debugger's own page tables,
- * a UART with a script, debug registers, and two VMs on VT-x or on AMD-V whose RAM is mapped by nested tables.
+ * a UART with a script, debug registers, and two VMs on VT-x or on AMD-V whose RAM is mapped by nested tables. A VM is meant by
+ * its number, and in it vCPU 0 unless told.
  */
 import { readFileSync } from "node:fs";
 import { abi, moduleFile } from "./layout.ts";
@@ -74,7 +75,7 @@ export const homeOf = (vm: number) => 0x800000 + vm * LARGE;
 export const ramOf = (vm: number) => 0x1000000 + vm * 0x1000000;
 export const RAM = 0x800000;
 const nestedOf = (vm: number) => 0x680000 + vm * 0x10000;
-const vmcbOf = (vm: number) => homeOf(vm) + LARGE - 2 * PAGE;
+const vmcbOf = (vm: number, vcpu = 0) => homeOf(vm) + LARGE - (vcpu + 1) * 2 * PAGE;
 
 /** Polls in a row after which the debugger is taken to wait for ever. */
 const PATIENCE = 60000;
@@ -132,7 +133,11 @@ export class GdbMachine {
   private readonly linear: ArrayBuffer;
   readonly guests: PageTables[] = [];
 
-  constructor(readonly vendor: GdbVendor = "VT-x") {
+  /** `vcpus`: of each VM. */
+  constructor(
+    readonly vendor: GdbVendor = "VT-x",
+    private readonly vcpus: number[] = Array(VMS).fill(1),
+  ) {
     module ??= new WebAssembly.Module(readFileSync(moduleFile("debug")));
     this.instance = new WebAssembly.Instance(module, this.imports());
     this.linear = (this.instance.exports["memory"] as WebAssembly.Memory).buffer;
@@ -217,10 +222,14 @@ export class GdbMachine {
     memory.store(record + abi("VMRECORD_MEMORY"), 8, BigInt(RAM));
     memory.store(record + abi("VMRECORD_HOME"), 8, BigInt(homeOf(vm)));
     memory.store(record + abi("VMRECORD_NESTED_TOP"), 8, BigInt(nestedOf(vm)));
-    memory.store(record + abi("VMRECORD_FIRST"), 4, BigInt(vm));
-    memory.store(record + abi("VMRECORD_VCPUS"), 4, 1n);
-    const context = at.contexts + vm * abi("VCPUCONTEXT_BYTES");
-    memory.store(context + abi("RUNNING_VMCB"), 8, BigInt(vmcbOf(vm)));
+    const vcpus = this.vcpus[vm]!;
+    const first = this.vcpus.slice(0, vm).reduce((a, b) => a + b, 0);
+    memory.store(record + abi("VMRECORD_FIRST"), 4, BigInt(first));
+    memory.store(record + abi("VMRECORD_VCPUS"), 4, BigInt(vcpus));
+    for (let n = 0; n < vcpus; n++) {
+      const context = at.contexts + (first + n) * abi("VCPUCONTEXT_BYTES");
+      memory.store(context + abi("RUNNING_VMCB"), 8, BigInt(vmcbOf(vm, n)));
+    }
     memory.store(this.control(vm) + abi("DEBUGCONTROL_CATCH_FROM"), 8, ~0n & (2n ** 64n - 1n));
     memory.store(nestedOf(vm), 8, 0n);
     const flags = this.svm ? 7n : 0x37n;
@@ -230,8 +239,10 @@ export class GdbMachine {
       this.map(nestedOf(vm), BigInt(gpa), this.hpa(vm, gpa), PAGE, flags, table);
     for (let gpa = LARGE; gpa < RAM; gpa += LARGE)
       this.map(nestedOf(vm), BigInt(gpa), this.hpa(vm, gpa), LARGE, flags, table);
-    this.vmcs.set(vmcbOf(vm), new Map());
-    this.setGuest(vm, { rip: 0x100000n, rsp: 0x9000n, rflags: 2n, cr0: 0x60000010n, cs: 8n });
+    for (let n = 0; n < vcpus; n++) {
+      this.vmcs.set(vmcbOf(vm, n), new Map());
+      this.setGuest(vm, { rip: 0x100000n, rsp: 0x9000n, rflags: 2n, cr0: 0x60000010n, cs: 8n }, n);
+    }
   }
 
   /** Where a guest-physical address is. */
@@ -251,28 +262,29 @@ export class GdbMachine {
   }
 
   /** Turns the guest's paging on, with tables at guest-physical 3 MiB. */
-  page(vm: number, mode: PagingMode, cr4 = 0n): PageTables | undefined {
+  page(vm: number, mode: PagingMode, cr4 = 0n, vcpu = 0): PageTables | undefined {
     const pae = mode === "PAE" || mode === "4-level";
-    this.setGuest(vm, {
+    const registers = {
       cr0: mode === "none" ? 0x60000011n : 0xe0000011n,
       cr3: 0x300000n,
       cr4: (pae ? 0x20n : 0n) | cr4,
       efer: mode === "4-level" ? 0x500n : 0n,
-    });
+    };
+    this.setGuest(vm, registers, vcpu);
     return mode === "none" ? undefined : new PageTables(this.guestRam(vm), mode, 0x300000);
   }
 
-  getGuest(vm: number, what: GuestState): bigint {
+  getGuest(vm: number, what: GuestState, vcpu = 0): bigint {
     const [field, offset] = places[what];
-    if (this.svm) return this.memory.load(vmcbOf(vm) + offset, what.length === 2 ? 2 : 8);
-    return this.vmcs.get(vmcbOf(vm))!.get(field) ?? 0n;
+    if (this.svm) return this.memory.load(vmcbOf(vm, vcpu) + offset, what.length === 2 ? 2 : 8);
+    return this.vmcs.get(vmcbOf(vm, vcpu))!.get(field) ?? 0n;
   }
 
-  setGuest(vm: number, values: Partial<Record<GuestState, bigint>>): void {
+  setGuest(vm: number, values: Partial<Record<GuestState, bigint>>, vcpu = 0): void {
     for (const [name, value] of Object.entries(values)) {
       const [field, offset] = places[name as GuestState];
-      if (this.svm) this.memory.store(vmcbOf(vm) + offset, name.length === 2 ? 2 : 8, value);
-      else this.vmcs.get(vmcbOf(vm))!.set(field, value);
+      if (this.svm) this.memory.store(vmcbOf(vm, vcpu) + offset, name.length === 2 ? 2 : 8, value);
+      else this.vmcs.get(vmcbOf(vm, vcpu))!.set(field, value);
     }
   }
 
@@ -286,12 +298,12 @@ export class GdbMachine {
   }
 
   /** Address of a vCPU's saved general register n, in the order of kernel/abi/gprs.ts. */
-  gprAt(vm: number, n: number): number {
-    return homeOf(vm) + abi("VCPU_AREA") + n * 8;
+  gprAt(vm: number, n: number, vcpu = 0): number {
+    return this.areaOf(vm, vcpu) + n * 8;
   }
 
-  areaOf(vm: number): number {
-    return homeOf(vm) + abi("VCPU_AREA");
+  areaOf(vm: number, vcpu = 0): number {
+    return homeOf(vm) + abi("VCPU_AREA") + vcpu * abi("VCPU_AREA_SIZE");
   }
 
   setCrash(field: string, value: bigint, size = 8): void {
@@ -306,11 +318,11 @@ export class GdbMachine {
     return this.memory.load(at.perCpu + abi(`PERCPU_${field}`), size);
   }
 
-  /** The VM whose vCPU ran last. */
-  setRunning(vm: number, inMonitor = false): void {
-    this.memory.store(at.perCpu + abi("RUNNING_VMCB"), 8, BigInt(vmcbOf(vm)));
+  /** Which vCPU ran last. */
+  setRunning(vm: number, inMonitor = false, vcpu = 0): void {
+    this.memory.store(at.perCpu + abi("RUNNING_VMCB"), 8, BigInt(vmcbOf(vm, vcpu)));
     this.memory.store(at.perCpu + abi("PERCPU_IN_MONITOR"), 4, inMonitor ? 1n : 0n);
-    this.current = vmcbOf(vm);
+    this.current = vmcbOf(vm, vcpu);
   }
 
   vmcbOf(vm: number): number {
@@ -326,7 +338,7 @@ export class GdbMachine {
   }
 
   wish(vm: number, field: string): bigint {
-    const size = field === "STEP" || field === "KILL" ? 4 : 8;
+    const size = ["STEPS", "HELD", "KILL"].includes(field) ? 4 : 8;
     return this.memory.load(this.control(vm) + abi(`DEBUGCONTROL_${field}`), size);
   }
 
@@ -335,10 +347,11 @@ export class GdbMachine {
   }
 
   /** Stops the machine. True when it goes on again, false when the debugger waits for more packets. */
-  stop(cause: Cause, { vm = 0, detail = 0n, access = 0, vector = 0 } = {}): boolean {
+  stop(cause: Cause, { vm = 0, vcpu = 0, detail = 0n, access = 0, vector = 0 } = {}): boolean {
     const { memory } = this;
     memory.store(at.info + abi("DEBUGINFO_CAUSE"), 4, BigInt(cause));
     memory.store(at.info + abi("DEBUGINFO_VM"), 4, BigInt(vm));
+    memory.store(at.info + abi("DEBUGINFO_VCPU"), 4, BigInt(vcpu));
     memory.store(at.info + abi("DEBUGINFO_DETAIL"), 8, detail);
     memory.store(at.info + abi("DEBUGINFO_ACCESS"), 4, BigInt(access));
     memory.store(at.info + abi("DEBUGINFO_ANSWER"), 4, 77n);

@@ -42,7 +42,7 @@ function run(): void {
   const { memory } = machine;
   const rip = Number(machine.getGuest(0, "rip"));
   const dr7 = machine.wish(0, "DR7");
-  if (machine.wish(0, "STEP") !== 0n) {
+  if (machine.wish(0, "STEPS") !== 0n) {
     machine.setGuest(0, { rip: BigInt(rip + 1) });
     machine.stop(Cause.Step);
   } else if (machine.getCrash("RFLAGS") & 0x100n) {

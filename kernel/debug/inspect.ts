@@ -76,7 +76,8 @@ export function showExits(thread: u32): void {
       .hex(rip);
     out = wrap(out);
   }
-  print(out);
+  // A line that was just begun has nothing but its first space.
+  if (out.length > 1) print(out);
 }
 
 function showEntries(walk: Walk, what: string): void {

@@ -61,7 +61,11 @@ function run(c: Input): void {
 }
 
 function help(): void {
-  print(note().str("vms; exits, vmcs, vmcb, devices [VM[.VCPU]]; walk ADDRESS [VM[.VCPU]]; log; version; breakpoints"));
+  print(
+    note().str(
+      "vms; exits, vmcs, vmcb, devices [VM[.VCPU]]; walk ADDRESS [VM[.VCPU]]; log; version; breakpoints",
+    ),
+  );
   print(note().str("watch GPA LENGTH [w|r|a]; unwatch [GPA]; watches; catch kernel [VM]; catch off"));
 }
 

@@ -32,18 +32,7 @@ import {
   threadOf,
 } from "./session";
 import { announce } from "./stopreply";
-import {
-  CS,
-  State,
-  control,
-  exists,
-  forgetVms,
-  getState,
-  nextThread,
-  select,
-  unselect,
-  vmCount,
-} from "./vm";
+import { CS, State, control, exists, forgetVms, getState, nextThread, select, unselect, vmCount } from "./vm";
 
 const DOLLAR: i32 = 36;
 

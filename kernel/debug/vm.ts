@@ -54,7 +54,7 @@ export function forgetVms(): void {
 
 /** Makes a vCPU the one that `record` and `context` are of, and its VMCS the current one. False when it is not there. */
 export function select(thread: u32): bool {
-  if (selected.thread == thread) return true;
+  if (thread != NONE && selected.thread == thread) return true;
   if (processOf(thread) < FIRST_VM || !exists(thread)) return false;
   selected.thread = NONE;
   const size = <u32>offsetof<VcpuContext>();

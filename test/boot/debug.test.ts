@@ -73,6 +73,21 @@ describe.each(places)("On %s", (_, place) => {
     expect(status).toBe(0);
   });
 
+  test("docs/debugging/second-vcpu.gdb follows a second vCPU, with the first one beside it", async () => {
+    const { status, output } = await debug(place, "--cpus", "2", ...example("second-vcpu"));
+    expect(output).toMatch(
+      /^Thread 2\.2 "vm0 vcpu1" hit Breakpoint \d, (0x[0-9a-f]+) in start_secondary \(\)$/m,
+    );
+    expect(output).toMatch(/^ +2\.1 +Thread 2\.1 "vm0 vcpu0" 0x[0-9a-f]+ in \w+ \(\)$/m);
+    expect(output).toMatch(/^#1 .* in secondary_startup_64_no_verify \(\)$/m);
+    // The one that waits is somewhere below this.
+    expect(output).toMatch(/^#3 .* in (\w+) \(\)$/m);
+    expect(output.match(/^0x[0-9a-f]+ in start_secondary \(\)$/gm)).toHaveLength(2); // stepi
+    expect(output).toMatch(/^Thread 2\.[12] "vm0 vcpu[01]" hit Temporary breakpoint \d, .* in ksys_write/m);
+    expect(output).toMatch(/^vm0: ready, 512 MiB, rip 0x[0-9a-f]+, 0x[0-9a-f]+$/m);
+    expect(status).toBe(0);
+  });
+
   test("the line takes a debugger that comes while guests run, and lets go of it", async () => {
     const directory = new RunDirectory("trial");
     const { machine: kind, cpu } = place;

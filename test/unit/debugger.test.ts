@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { FakeHost, type HostOptions, type RunningVcpu, vendors } from "./fake/host.ts";
 import { abi } from "./fake/layout.ts";
+import { StaleTranslation } from "./fake/tlb.ts";
 import { kernel, kernels } from "./fake/vms.ts";
 
 const PERCPU = 0x214000n;
@@ -122,7 +123,7 @@ describe.each(vendors)("on %s", (vendor) => {
     vcpu.setRunArea("DEBUG_ACCESS", access);
     return vcpu.yield("DEBUG");
   };
-  const flags = (vcpu: RunningVcpu) => Number(vcpu.load(abi("VCPU_AREA") + abi("RUNAREA_DEBUG"), 4));
+  const flags = (vcpu: RunningVcpu) => Number(vcpu.load(vcpu.area + abi("RUNAREA_DEBUG"), 4));
   const none = () => {};
 
   test("The debugger's space has all RAM but the image's text, and its own memory, and nothing is executable twice", () => {
@@ -328,6 +329,130 @@ describe.each(vendors)("on %s", (vendor) => {
       [abi("DEBUGGING_CATCH"), 0xffffffff80000000n],
       [0, (1n << 64n) - 1n],
     ]);
+  });
+
+  describe("A VM's vCPUs", () => {
+    /** Boots a VM of two, both of which run from the start; ends after so many runs. */
+    function both(
+      run: (vcpu: RunningVcpu, shared: Shared) => number | undefined,
+      stop: Parameters<typeof debug>[1],
+      runs = 12,
+    ) {
+      const seen: number[] = [];
+      const result = debug(
+        (vcpu, shared) => {
+          if (seen.length === 0) vcpu.kick(1);
+          seen.push(vcpu.number);
+          return seen.length > runs ? vcpu.stop("POWERED_OFF") : (run(vcpu, shared) ?? vcpu.useSlice());
+        },
+        stop,
+        { modules: [kernel("memory=8M cpus=2")] },
+      );
+      return { ...result, seen };
+    }
+
+    test("are held and go on as the debugger says", () => {
+      const { seen, stops } = both(
+        (vcpu) => {
+          // Kicks make it ready, and no more than that.
+          vcpu.kick(1 - vcpu.number);
+          return vcpu.runs === 4 && vcpu.number === 0 ? tell(vcpu, "CAUGHT") : undefined;
+        },
+        (cause, shared) => {
+          if (cause === abi("STOP_WAITING")) shared.set(0, "HELD", 2);
+          if (cause === abi("STOP_CAUGHT")) shared.set(0, "HELD", 0);
+        },
+      );
+      expect(stops).toEqual(["WAITING", "CAUGHT", "ENDED", "FINISHED"]);
+      expect(seen.slice(0, 5)).toEqual([0, 0, 0, 0, 0]);
+      expect(seen.slice(5).filter((n) => n === 1).length).toBeGreaterThan(2);
+    });
+
+    test("stop one by one, and each is told of by its number", () => {
+      const told: bigint[][] = [];
+      const { stops } = both(
+        (vcpu) => (flags(vcpu) & abi("DEBUGGING_STEP") ? tell(vcpu, "STEP") : undefined),
+        (cause, shared) => {
+          if (cause === abi("STOP_WAITING")) shared.set(0, "STEPS", 2);
+          if (cause !== abi("STOP_STEP")) return;
+          told.push([shared.info("VM"), shared.info("VCPU")]);
+          if (told.length < 3) shared.set(0, "STEPS", told.length);
+        },
+      );
+      expect(stops).toEqual(["WAITING", "STEP", "STEP", "STEP", "ENDED", "FINISHED"]);
+      expect(told).toEqual([
+        [0n, 1n],
+        [0n, 0n],
+        [0n, 1n],
+      ]);
+    });
+
+    test("do not see the page that another accesses opened", () => {
+      const gpa = 0x123450n;
+      const states: string[] = [];
+      const told: bigint[][] = [];
+      const { stops } = both(
+        (vcpu) => {
+          const open = leafOf(vcpu.host, vcpu.nestedTop, gpa).flags & 2n ? "open" : "closed";
+          states.push(`${vcpu.number} ${open}`);
+          if (open === "open") vcpu.guestAccess(Number(gpa));
+          if (vcpu.runs === 0) return tell(vcpu, "WATCH", gpa, abi("WATCHKIND_WRITE"));
+          // The first to access it loses its turn with the page open.
+          if (vcpu.runs === 1 && vcpu.number === 0) return vcpu.useSlice();
+          return flags(vcpu) & abi("DEBUGGING_STEP") ? tell(vcpu, "STEP") : undefined;
+        },
+        (cause, shared) => {
+          if (cause === abi("STOP_WAITING")) shared.watch(0, gpa, 8, "WRITE");
+          if (cause === abi("STOP_WATCH")) told.push([shared.info("VCPU"), shared.info("DETAIL", 8)]);
+        },
+      );
+      expect(stops).toEqual(["WAITING", "WATCH", "WATCH", "ENDED", "FINISHED"]);
+      expect(told).toEqual([
+        [1n, gpa],
+        [0n, gpa],
+      ]);
+      const order = ["0 closed", "0 open", "1 closed", "1 open", "1 closed", "0 open"];
+      expect(states.slice(0, order.length)).toEqual(order);
+      expect(new Set(states.slice(order.length))).toEqual(new Set(["0 closed", "1 closed"]));
+    });
+
+    test("none of them finds in the TLB what it was allowed before", () => {
+      const gpa = 0x123000;
+      let closed = 0;
+      both(
+        (vcpu) => {
+          if (!(leafOf(vcpu.host, vcpu.nestedTop, BigInt(gpa)).flags & 2n)) closed++;
+          try {
+            vcpu.guestAccess(gpa);
+          } catch (error) {
+            if (error instanceof StaleTranslation) throw error;
+          }
+          return vcpu.runs === 2 && vcpu.number === 0 ? tell(vcpu, "CAUGHT") : undefined;
+        },
+        (cause, shared) => {
+          if (cause === abi("STOP_CAUGHT")) shared.watch(0, BigInt(gpa), 8, "WRITE");
+        },
+      );
+      expect(closed).toBeGreaterThan(3);
+    });
+
+    test("are none of them held when the VM has reset itself, and its first makes the step", () => {
+      const seen: string[] = [];
+      const { stops } = both(
+        (vcpu) => {
+          seen.push(`${vcpu.life}.${vcpu.number}`);
+          if (flags(vcpu) & abi("DEBUGGING_STEP"))
+            return vcpu.life === 1 ? vcpu.stop("RESET") : tell(vcpu, "STEP");
+          return vcpu.life === 1 ? undefined : vcpu.stop("POWERED_OFF");
+        },
+        (cause, shared) => {
+          if (cause !== abi("STOP_WAITING")) return;
+          shared.set(0, "STEPS", 2);
+        },
+      );
+      expect(seen.slice(-3)).toEqual(["1.1", "2.0", "2.0"]);
+      expect(stops).toEqual(["WAITING", "STEP", "ENDED", "FINISHED"]);
+    });
   });
 
   test("A guest that resets itself starts anew without a stop", () => {

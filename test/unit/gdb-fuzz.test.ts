@@ -67,6 +67,9 @@ class Fuzz {
     return this.random.pick([
       "p1.1",
       "p2.1",
+      "p2.2",
+      "p2.3",
+      "p2.0",
       "p3.1",
       "p-1.-1",
       "p0.0",
@@ -78,6 +81,9 @@ class Fuzz {
       "p2",
       "p9.1",
       "p2.7",
+      "102",
+      "202",
+      "302",
       "ffffffffff",
       "p",
     ]);
@@ -183,22 +189,27 @@ describe.each(gdbVendors)("On %s:", (vendor) => {
   test("100,000 packets of all kinds and of none are survived", { timeout: 600_000 }, () => {
     const random = new Random(vendor === "VT-x" ? 11 : 12);
     const fuzz = new Fuzz(random);
-    let m = new GdbMachine(vendor);
+    const vcpus = [3, 1];
+    const machine = () => new GdbMachine(vendor, vcpus);
+    let m = machine();
     for (let done = 0; done < PACKETS; done += BATCH) {
-      if (random.below(8) === 0) m = new GdbMachine(vendor);
+      if (random.below(8) === 0) m = machine();
+      const vm = random.below(2);
+      const vcpu = random.below(vcpus[vm]!);
       if (random.below(3) === 0)
-        m.page(random.below(2), random.pick(["none", "32-bit", "PAE", "4-level"] as const), 0x10n);
+        m.page(vm, random.pick(["none", "32-bit", "PAE", "4-level"] as const), 0x10n, vcpu);
       if (random.below(6) === 0) m.setVmState(random.below(2), random.below(5));
-      if (random.below(10) === 0) m.setRunning(random.below(2), random.below(2) === 0);
+      if (random.below(10) === 0) m.setRunning(vm, random.below(2) === 0, vcpu);
       m.dr[6] = BigInt(random.below(16)) | 0x4000n;
       const steps: Step[] = Array.from({ length: BATCH }, () => fuzz.bytes());
-      let about = { vm: 0, detail: 0n, access: 1, vector: 0 };
+      let about = { vm: 0, vcpu: 0, detail: 0n, access: 1, vector: 0 };
       m.script = steps;
       m.sent = [];
       // A resume comes now and then: the machine stops again, for any reason.
       for (let stops = 0; m.script.length > 0 && stops < BATCH * 2; stops++) {
         about = {
           vm: random.below(3),
+          vcpu: random.below(4),
           detail: BigInt(random.below(0x8000)),
           access: random.below(4),
           vector: random.pick([0, 1, 3, 6, 13, 14, VECTOR_TIMER]),

@@ -13,20 +13,24 @@ const stacks = BigInt.asUintN(64, BigInt(abi("STACK_AREA")));
 const controls = BigInt.asUintN(64, BigInt(abi("CONTROL_AREA")));
 const apic = BigInt.asUintN(64, BigInt(abi("APIC_PAGE")));
 
-export class FrameOwners {
-  private readonly owners = new Map<number, { cr3: bigint; ranges: Range[] }>();
+/** What a VM's vCPUs have each. */
+const isControl = ({ what }: Range) => what.endsWith("control structure");
 
-  /** A VM runs for the first time: what its tables map, and they themselves, must be its alone. */
+export class FrameOwners {
+  private readonly owners = new Map<number, { vm: number; cr3: bigint; ranges: Range[] }>();
+
+  /** A vCPU runs for the first time: what its tables map, and they themselves, must be its VM's alone, and some its own. */
   born(host: FakeHost, vm: number, context: number, control: bigint): void {
     const cr3 = host.context(context, "CR3");
     const ranges = this.rangesOf(host, vm, cr3, control);
     this.disjoint(ranges, `vm${vm}`);
     for (const [other, owner] of this.owners) {
       if (other === context || host.context(other, "CR3") !== owner.cr3) continue;
-      this.disjoint([...ranges, ...owner.ranges], `vm${vm} and another`);
+      const own = owner.vm === vm ? isControl : () => true;
+      this.disjoint([...ranges.filter(own), ...owner.ranges.filter(own)], `vm${vm} and another`);
     }
     this.disjoint([...ranges, ...host.taken()], `vm${vm} and root`);
-    this.owners.set(context, { cr3, ranges });
+    this.owners.set(context, { vm, cr3, ranges });
   }
 
   /** Bytes of the tables of a VM: nested ones, and of its monitor's space what no other has. */

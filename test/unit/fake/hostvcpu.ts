@@ -58,8 +58,21 @@ export class RunningVcpu {
     );
   }
 
+  /** Its number among its VM's, and the address of its area in the monitor's memory. */
+  get number(): number {
+    return (this.area - abi("VCPU_AREA")) / abi("VCPU_AREA_SIZE");
+  }
+  get area(): number {
+    return Number(this.host.context(this.context, "VCPU") & 0xffffffffn);
+  }
+
   setRunArea(field: string, value: bigint | number, size = 4): void {
-    this.store(abi("VCPU_AREA") + abi(`RUNAREA_${field}`), size, value);
+    this.store(this.area + abi(`RUNAREA_${field}`), size, value);
+  }
+
+  /** Starts or wakes another vCPU of its VM. */
+  kick(number: number): void {
+    this.store(abi("VCPU_AREA") + number * abi("VCPU_AREA_SIZE") + abi("RUNAREA_KICKED"), 4, 1);
   }
 
   /** Top of the tables that translate the guest's physical addresses. */
@@ -250,13 +263,14 @@ export abstract class HostExtension {
   /** On the way back to root. */
   protected abstract left(context: number, control: bigint): void;
 
-  /** A life begins with the first run after root has prepared the control structure. */
+  /** A vCPU's life begins with the first run after root has prepared the control structure, a VM's with that of its first. */
   private lifeOf(context: number, control: bigint): Life {
     let life = this.runs.get(control);
     if (life) return life;
     const at = linearPage + (abi("VM_INFO") >> 12);
     const vm = this.host.memory.load32(this.host.hostAccess(at, "load", "a new monitor") + abi("VMINFO_ID"));
-    const lives = (this.lives.get(vm) ?? 0) + 1;
+    const isFirst = Number(this.host.context(context, "VCPU") & 0xffffffffn) === abi("VCPU_AREA");
+    const lives = (this.lives.get(vm) ?? 0) + (isFirst ? 1 : 0);
     this.lives.set(vm, lives);
     this.runs.set(control, (life = { vm, life: lives, runs: 0 }));
     this.host.frameOwners.born(this.host, vm, context, control);

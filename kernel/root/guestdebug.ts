@@ -152,14 +152,19 @@ function setStep(p: Vcpu, on: bool): void {
   backend.setStep(p.context, on, g.flag);
 }
 
-/** Before the vCPU runs. False: the debugger wants its VM ended. */
-export function prepareDebug(p: Vcpu): bool {
+/** Whether the debugger wants the VM ended; it is asked once. */
+export function takeKill(v: Vm): bool {
+  const c = control(v.id);
+  const kill = c.kill != 0;
+  c.kill = 0;
+  return kill;
+}
+
+/** Before the vCPU runs. */
+export function prepareDebug(p: Vcpu): void {
+  if (!debugging()) return;
   const v = vm(p.vm);
   const c = control(v.id);
-  if (c.kill) {
-    c.kill = 0;
-    return false;
-  }
   applyWatches(v);
   openPage(v, p);
   const step = steps(p) || guest(p).passing != 0;
@@ -170,7 +175,6 @@ export function prepareDebug(p: Vcpu): bool {
   if (c.catchFrom != NOWHERE) flags |= Debugging.Catch;
   phys.store32(areaOf(p) + offsetof<RunArea>("debug"), flags);
   phys.store64(areaOf(p) + offsetof<RunArea>("catchFrom"), c.catchFrom);
-  return true;
 }
 
 /** The first bytes of a watch. */

@@ -17,7 +17,7 @@ import { drain, pollTime, serve } from "./console";
 import { cpuAt, thisCpu } from "./cpus";
 import { debugging } from "./debugger";
 import { acknowledgeEndings, end } from "./end";
-import { isHeld, prepareDebug, serveDebug, stepLeft } from "./guestdebug";
+import { isHeld, prepareDebug, serveDebug, stepLeft, takeKill } from "./guestdebug";
 import { acquire, release } from "./lock";
 import { say, warning } from "./log";
 import { options } from "./options";
@@ -95,7 +95,7 @@ function serveRequest(v: Vm, p: Vcpu, left: u32): void {
 /** Runs the vCPU until it leaves to root for any reason. */
 function runOnce(p: Vcpu): void {
   const v = vm(p.vm);
-  if (debugging() && !prepareDebug(p)) return end(p, StopReason.Debugger, 0);
+  prepareDebug(p);
   const c = p.context;
   p.loaded = 1;
   if (p.fresh) backend.forgetTranslations(c, v.nestedTop);
@@ -147,6 +147,12 @@ function limit(v: Vm): void {
 function upToPoll(longest: u32): u32 {
   const polled = cpu.number() == 0 ? pollTime() : 0;
   return polled ? min(polled, longest) : longest;
+}
+
+/** Ends whom the debugger wants ended: a VM that hangs has no vCPU that runs. */
+function endKilled(): void {
+  for (let i: u32 = 0; i < table.count; i++)
+    if (vm(i).alive && takeKill(vm(i))) end(vm(i).vcpu(0), StopReason.Debugger, 0);
 }
 
 /** Halts until an interrupt, or until the first vCPU wants to run again. */
@@ -215,6 +221,7 @@ export function schedule(): void {
     tellNmis();
     acknowledgeEndings();
     keepUp();
+    if (debugging()) endKilled();
     const what = poll();
     if (what == 0 && cpu.number() == 0) return;
     if (what & 2) {

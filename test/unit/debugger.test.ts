@@ -310,6 +310,18 @@ describe.each(vendors)("on %s", (vendor) => {
     expect(log).toContain("vm2: ended: powered off");
   });
 
+  test("A VM is ended too when none of its vCPUs runs, or ever will", () => {
+    const { log } = debug(
+      (vcpu) => (vcpu.vm === 1 ? vcpu.haltUntil() : vcpu.runs < 3 ? vcpu.useSlice() : tell(vcpu, "CAUGHT")),
+      (cause, shared) => {
+        for (const vm of [0, 1]) if (cause === abi("STOP_CAUGHT")) shared.set(vm, "KILL", 1);
+      },
+      { modules: kernels(2) },
+    );
+    for (const vm of [0, 1]) expect(log).toContain(`vm${vm}: ended: ended by the debugger`);
+    expect(log.slice(-2)).toEqual(["done", "halts"]);
+  });
+
   test("The monitor is told from where on to look at exits, until that has happened", () => {
     const seen: [number, bigint][] = [];
     const { stops } = debug(

@@ -6,7 +6,7 @@ import { Input } from "./input";
 import { FAULT, FULL, INVALID, answer, error, ok } from "./packet";
 import { put32, put64 } from "./physical";
 import { FIRST_VM, HYPERVISOR, chosen, processOf } from "./session";
-import { control, exists, vmCount, wantAttention } from "./vm";
+import { control, exists, letRun, vmCount, wantAttention } from "./vm";
 
 const COMMA: u32 = 44;
 const ZERO: u32 = 48;
@@ -61,8 +61,7 @@ export function removeAll(process: u32): void {
   const vm = process - FIRST_VM;
   for (let n: u32 = 0; n < WATCHES; n++) put32(watchAt(vm, n) + offsetof<WatchRange>("length"), 0);
   put64(control(vm) + offsetof<DebugControl>("catchFrom"), ~(<u64>0));
-  put32(control(vm) + offsetof<DebugControl>("steps"), 0);
-  put32(control(vm) + offsetof<DebugControl>("held"), 0);
+  letRun(vm);
   wantAttention();
 }
 

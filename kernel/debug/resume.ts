@@ -136,8 +136,10 @@ export function resumeActions(packet: Input): void {
     }
     if (action) running |= 1 << numberOf(thread);
     const next = nextThread(thread);
-    if (thread != HYPERVISOR && processOf(next) != processOf(thread)) hold(vmOf(thread), running);
-    if (processOf(next) != processOf(thread)) running = 0;
+    if (processOf(next) != processOf(thread)) {
+      if (thread != HYPERVISOR) hold(vmOf(thread), running);
+      running = 0;
+    }
     thread = next;
   }
   if (last == NONE) last = continued;

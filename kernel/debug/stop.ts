@@ -14,7 +14,7 @@ import { hasBreakpoint } from "./breakpoint";
 import { DebugRegister, Kind, hitRegister } from "./debugreg";
 import { note } from "./note";
 import { CAPACITY, INTERRUPT, link, print } from "./packet";
-import { ADDRESS, fetch, fetch32, own, put32 } from "./physical";
+import { ADDRESS, fetch, fetch32, own } from "./physical";
 import { forgetDead, watchAt } from "./place";
 import { SILENCE, get, line, openLine, pushBack } from "./serial";
 import {
@@ -32,7 +32,19 @@ import {
   threadOf,
 } from "./session";
 import { announce } from "./stopreply";
-import { CS, State, control, exists, forgetVms, getState, nextThread, select, unselect, vmCount } from "./vm";
+import {
+  CS,
+  State,
+  control,
+  exists,
+  forgetVms,
+  getState,
+  letRun,
+  nextThread,
+  select,
+  unselect,
+  vmCount,
+} from "./vm";
 
 const DOLLAR: i32 = 36;
 
@@ -74,9 +86,7 @@ export function cancelSteps(): void {
   if (client.hostStep) changeFlags(Rflags.TF, 0);
   client.hostStep = 0;
   for (let vm: u32 = 0; vm < vmCount(); vm++) {
-    if (!exists(FIRST_VM + vm)) continue;
-    put32(control(vm) + offsetof<DebugControl>("steps"), 0);
-    put32(control(vm) + offsetof<DebugControl>("held"), 0);
+    if (exists(FIRST_VM + vm)) letRun(vm);
   }
 }
 

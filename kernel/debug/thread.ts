@@ -12,7 +12,6 @@ import {
   processOf,
   setKnown,
   threadOf,
-  vmOf,
 } from "./session";
 
 const P: u32 = 112;
@@ -67,6 +66,6 @@ export function nameProcess(out: Text, process: u32): Text {
 
 /** And a thread. */
 export function nameThread(out: Text, thread: u32): Text {
-  if (thread == HYPERVISOR) return out.str("cpu0");
-  return out.str("vm").dec(vmOf(thread)).str(" vcpu").dec(numberOf(thread));
+  nameProcess(out, processOf(thread));
+  return thread == HYPERVISOR ? out : out.str(" vcpu").dec(numberOf(thread));
 }

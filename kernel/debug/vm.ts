@@ -121,6 +121,12 @@ export function control(vm: u32): Hpa {
   return info.controls + <u64>vm * stride;
 }
 
+/** None of the VM's vCPUs is to step any more, and none is held. */
+export function letRun(vm: u32): void {
+  put32(control(vm) + offsetof<DebugControl>("steps"), 0);
+  put32(control(vm) + offsetof<DebugControl>("held"), 0);
+}
+
 /** Root looks at what is wanted before a guest runs. */
 export function wantAttention(): void {
   put32(session.perCpu + offsetof<PerCpu>("attention"), 1);

@@ -1,6 +1,7 @@
 /**
- * What the debugger wants of a VM, before a vCPU of it runs and after. With a debugger all live on one CPU. Watched memory is memory that the nested tables do not let the
- * guest access: the access exits, is made with the page open for one instruction, and is then told of.
+ * What the debugger wants of a VM, before a vCPU of it runs and after. With a debugger all live on one CPU. Watched memory is
+ * memory that the nested tables do not let the guest access: the access exits, is made with the page open for one
+ * instruction, and is then told of.
  */
 import { Stop, WATCHES, WatchKind, WatchRange } from "../abi/debug";
 import { Debugging, RunArea } from "../abi/run";

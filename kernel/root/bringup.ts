@@ -29,9 +29,10 @@ import { clock, ticks } from "./clock";
 import { Cpu, Ipi, cpuAt, cpus, thisCpu } from "./cpus";
 import { NO_FRAME } from "./frames";
 import { hardenCpu } from "./harden";
-import { NONE, say, warning } from "./log";
+import { NONE, info, say, warning } from "./log";
 import { openMachineChecks } from "./machinecheck";
 import { options } from "./options";
+import { spoilsBootCpu } from "./quirk";
 import { schedule } from "./scheduler";
 import { mapCpu } from "./space";
 import { enableExtendedStateHere } from "./switch";
@@ -232,6 +233,9 @@ export function bringUp(): void {
       );
   }
   phys.write(PAGE_AT, saved, PAGE);
+  if (cpus.count == 1 || !spoilsBootCpu()) return;
+  cpus.first = 1;
+  say(info().str("CPU 0 runs no VMs: in QEMU's emulator the other CPUs spoil its nested paging"));
 }
 
 /** Lets the other CPUs run vCPUs. */

@@ -54,12 +54,14 @@ export class Cpu {
 @unmanaged
 class Cpus {
   count: u32;
+  /** The first one that runs vCPUs. */
+  first: u32;
   /** 1 + the CPU that has stopped all others; 0 for none. */
   stopper: u32;
 }
 
 const table = memory.data(2560, 8);
-export const cpus = changetype<Cpus>(memory.data(8, 4));
+export const cpus = changetype<Cpus>(memory.data(12, 4));
 
 if (MAX_CPUS * offsetof<Cpu>() > 2560) ERROR("the CPUs do not fit");
 
@@ -95,8 +97,8 @@ export function stopOthers(): void {
 
 /** The CPU with the fewest vCPUs; one more lives there now. */
 export function place(): u32 {
-  let best: u32 = 0;
-  for (let n: u32 = 1; n < cpus.count; n++) if (cpuAt(n).load < cpuAt(best).load) best = n;
+  let best = cpus.first;
+  for (let n = best + 1; n < cpus.count; n++) if (cpuAt(n).load < cpuAt(best).load) best = n;
   cpuAt(best).load++;
   return best;
 }

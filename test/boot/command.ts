@@ -23,15 +23,3 @@ export function boot(args: string[], typed = ""): Promise<Result> {
   child.stdin.end(typed);
   return new Promise((resolve) => child.once("close", (status) => resolve({ status, ...result })));
 }
-
-/**
- * The same on several CPUs, which ends when the guest resets itself. On a busy host QEMU's TCG now and then breaks a guest of AMD-V there
- * (docs/machines.md): what is wrong is what stays wrong.
- */
-export async function bootOnCpus(args: string[], typed: string): Promise<Result> {
-  const isTcg = args.includes("qemu-tcg");
-  for (let attempt = 1; ; attempt++) {
-    const result = await boot([...args, "--no-reboot"], typed);
-    if (!isTcg || !result.stderr.includes("triple fault") || attempt === 3) return result;
-  }
-}

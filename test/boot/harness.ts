@@ -1,7 +1,7 @@
 /** What the boot tests share. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { MachineKind } from "../../tools/machine/machine.ts";
+import { type MachineKind, processorsFor } from "../../tools/machine/machine.ts";
 import { projectDirectory } from "../../tools/machine/run-directory.ts";
 
 export { bootImage, bootToEnd } from "../../tools/trial/boot.ts";
@@ -30,6 +30,9 @@ export const places: [name: string, place: Place][] = [
 
 /** Whether everything is tried there. On Bochs every instruction is counted: the short form has what is VT-x' own. */
 export const triesAll = (place: Place): boolean => nightly || place.machine !== "bochs";
+
+/** How many CPUs of several there are that run no VM: in QEMU's emulator it is the boot CPU (kernel/root/quirk.ts). */
+export const spareCpus = (place: Place): number => processorsFor(place.machine, 2) - 2;
 
 /** The place in the words of scripts/boot and scripts/debug. */
 export const optionsOf = ({ machine, cpu }: Place): string[] => [

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { CpioEntry } from "../../tools/guest/cpio.ts";
 import { fetchFile } from "../../tools/guest/debian.ts";
 import { makeInitramfs } from "../../tools/guest/initramfs.ts";
-import { boot, bootOnCpus, quick } from "./command.ts";
+import { boot, quick } from "./command.ts";
 import { contract } from "./contract.ts";
 import { nightly, optionsOf, places, triesAll } from "./harness.ts";
 
@@ -38,8 +38,8 @@ describe.each(places)("On %s", (_name, place) => {
   if (all) contract(machine);
 
   test("At the end the boot says what the guest cost, and the guest saw the CPU that it was promised", async () => {
-    const { status, stdout, stderr } = await bootOnCpus(
-      [...machine, "--host-cpus", "2", "--cpus", "2", "--append", quick],
+    const { status, stdout, stderr } = await boot(
+      [...machine, "--host-cpus", "2", "--cpus", "2", "--no-reboot", "--append", quick],
       "grep -e timer -e ttyS0 -e LOC: /proc/interrupts\ngrep flags /proc/cpuinfo\ngrep . /sys/devices/system/clocksource/clocksource0/current_clocksource\npoweroff\n",
     );
     expect(status).toBe(0);

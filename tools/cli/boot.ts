@@ -1,7 +1,7 @@
 /** One boot from the request to its end: build, guest, image, machine, session. */
 import { basename } from "node:path";
 import { makeIso } from "../image/iso.ts";
-import type { Machine } from "../machine/machine.ts";
+import { type Machine, processorsFor } from "../machine/machine.ts";
 import { RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
 import { build } from "./build.ts";
@@ -39,7 +39,7 @@ export async function boot(request: Request): Promise<Status> {
         memory: machineMemory(request),
         cpu: request.cpu,
         firmware: request.firmware,
-        cpus: request.hostCpus,
+        cpus: request.bare ? request.hostCpus : processorsFor(request.machine, request.hostCpus ?? 1),
         // Without a hypervisor a reset of the machine is the guest's; with one it is a failure.
         noReboot: !request.bare || !request.reboot,
       }),

@@ -48,7 +48,7 @@ const command = (): Command =>
         .conflicts("iso"),
     )
     .option("--cpu <model>", "the emulated processor, in the emulator's words")
-    .option("--host-cpus <count>", "processors of the machine", "1")
+    .option("--host-cpus <count>", "processors of the machine that run guests", "1")
     .option("--cpus <count>", "processors of the guest", "1")
     .option("--tsc-khz <number>", "the frequency of the guest's TSC (default: the machine's)")
     .option("--bare", "boot the kernel without the hypervisor, for comparison", false)

@@ -8,6 +8,14 @@ export type MachineKind = (typeof machineKinds)[number];
 export const firmwares = ["bios", "uefi"] as const;
 export type Firmware = (typeof firmwares)[number];
 
+/**
+ * How many processors a machine needs for `count` that run guests: in QEMU's emulator the first one of several runs none
+ * (kernel/root/quirk.ts).
+ */
+export function processorsFor(kind: MachineKind, count: number): number {
+  return kind === "qemu-tcg" && count > 1 ? count + 1 : count;
+}
+
 export interface MachineOptions {
   /** The bootable image. */
   image: string;

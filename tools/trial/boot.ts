@@ -4,7 +4,13 @@
  */
 import { join } from "node:path";
 import { makeIso } from "../image/iso.ts";
-import type { Firmware, Machine, MachineEnd, MachineKind } from "../machine/machine.ts";
+import {
+  type Firmware,
+  type Machine,
+  type MachineEnd,
+  type MachineKind,
+  processorsFor,
+} from "../machine/machine.ts";
 import { projectDirectory, RunDirectory } from "../machine/run-directory.ts";
 import { startMachine } from "../machine/start.ts";
 
@@ -30,7 +36,7 @@ export interface TrialOptions {
   modules?: BootModule[];
   machine?: MachineKind;
   cpu?: string;
-  /** Processors of the machine, 1 unless told. */
+  /** Processors of the machine that run guests, 1 unless told. */
   cpus?: number;
   /** MiB. */
   memory?: number;
@@ -89,11 +95,12 @@ export async function startImage(options: TrialOptions, directory: RunDirectory)
     },
     files,
   );
-  return startMachine(options.machine ?? "bochs", {
+  const kind = options.machine ?? "bochs";
+  return startMachine(kind, {
     image: iso,
     memory: options.memory ?? 512,
     ...(options.cpu === undefined ? {} : { cpu: options.cpu }),
-    ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+    cpus: processorsFor(kind, options.cpus ?? 1),
     ...(options.board === undefined ? {} : { board: options.board }),
     ...(options.firmware === undefined ? {} : { firmware: options.firmware }),
     exact: options.exact ?? false,

@@ -40,6 +40,8 @@ export namespace VmFeature {
   /** VT-x: modes that a monitor may ask for (ApicMode). */
   export const ApicRegisters: u32 = 1 << 3;
   export const VirtualInterrupts: u32 = 1 << 4;
+  /** AMD-V: the guest's interrupts are to be virtual ones, for injected ones do not come as they should (root/quirk.ts). */
+  export const NoInjection: u32 = 1 << 5;
 }
 
 /** Where the command line starts in the page, and how long it may be. */

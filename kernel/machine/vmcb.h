@@ -23,6 +23,7 @@ INTRINSIC u64 vmcb_writable(u32 offset) {
   if (offset >= 0x600 && offset <= 0x640) return ~0ul; /* SYSCALL's and SYSENTER's MSRs, CR2 */
   if (offset == 0x4d0 || offset == 0x5d8 || offset == 0x668) return ~0ul; /* EFER, RSP, PAT */
   if (offset == 0x50 || offset == 0x88) return ~0ul; /* TSC offset, the event that the exit interrupted */
+  if (offset == 0x60) return 0xff011f0100; /* the virtual interrupt, but for V_TPR */
   if (offset == 0x68) return 1; /* interrupt shadow */
   if (offset == 0xa8) return 0xffffffff80000fff; /* event injection */
   return 0;
@@ -60,19 +61,15 @@ INTRINSIC void vmcb_write(u32 offset, u64 value) {
   u64 mask = vmcb_writable(offset);
   if (!mask && __builtin_constant_p(offset)) vmcb_word_not_writable();
   if (!mask || value & ~mask) WASM3_TRAP(TRAP_FIELD_WRITE);
-  vmcb_change(offset, value);
+  vmcb_change(offset, offset == 0x60 ? value | 1 << 24 : value); /* V_INTR_MASKING: the host's interrupts are its own */
 }
 
-/* A virtual interrupt of the highest priority, which TPR does not hold back: it is never delivered, its intercept is on. */
-INTRINSIC void vmcb_interruptWindow(int on) {
-  u64 wanted = 1 << 8 | 15 << 16 | 1 << 20;
-  vmcb_change(0x60, on ? VMCB(u64, 0x60) | wanted : VMCB(u64, 0x60) & ~wanted);
-}
-
-INTRINSIC void vmcb_interceptIret(int on) {
-  VMCB(u32, 0x0c) = on ? VMCB(u32, 0x0c) | 1 << 20 : VMCB(u32, 0x0c) & ~(1 << 20);
+static inline __attribute__((unused)) void vmcb_intercept(u32 bit, int on) {
+  VMCB(u32, 0x0c) = on ? VMCB(u32, 0x0c) | bit : VMCB(u32, 0x0c) & ~bit;
   VMCB(u32, 0xc0) &= ~1;
 }
+INTRINSIC void vmcb_interceptVirtual(int on) { vmcb_intercept(1 << 4, on); }
+INTRINSIC void vmcb_interceptIret(int on) { vmcb_intercept(1 << 20, on); }
 
 INTRINSIC void vmcb_flush(void) {
   if (!VMCB(u8, 0x5c)) VMCB(u8, 0x5c) = PERCPU(u32, PERCPU_FLUSH);

@@ -22,6 +22,7 @@ import * as Msr from "../x86/msr";
 import { Cpu, thisCpu } from "./cpus";
 import { HUGE, LARGE, NO_FRAME, allocateZeroed } from "./frames";
 import { acquire, release } from "./lock";
+import { racesCpus } from "./quirk";
 import { mapControl } from "./space";
 import {
   enterApicMode,
@@ -160,7 +161,8 @@ export function guestFeatures(): u32 {
     (invpcid ? VmFeature.Invpcid : 0) |
     (usesTprShadow() ? VmFeature.TprShadow : 0) |
     (usesApicRegisters() ? VmFeature.ApicRegisters : 0) |
-    (usesVirtualInterrupts() ? VmFeature.VirtualInterrupts : 0)
+    (usesVirtualInterrupts() ? VmFeature.VirtualInterrupts : 0) |
+    (racesCpus() ? VmFeature.NoInjection : 0)
   );
 }
 

@@ -32,7 +32,7 @@ import { hardenCpu } from "./harden";
 import { NONE, info, say, warning } from "./log";
 import { openMachineChecks } from "./machinecheck";
 import { options } from "./options";
-import { spoilsBootCpu } from "./quirk";
+import { racesCpus } from "./quirk";
 import { schedule } from "./scheduler";
 import { mapCpu } from "./space";
 import { enableExtendedStateHere } from "./switch";
@@ -233,7 +233,7 @@ export function bringUp(): void {
       );
   }
   phys.write(PAGE_AT, saved, PAGE);
-  if (cpus.count == 1 || !spoilsBootCpu()) return;
+  if (!racesCpus()) return;
   cpus.first = 1;
   say(info().str("CPU 0 runs no VMs: in QEMU's emulator the other CPUs spoil its nested paging"));
 }

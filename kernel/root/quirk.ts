@@ -1,6 +1,7 @@
 /** What a machine is known to do wrong, so that it is not made use of. */
 import * as cpuid from "../machine/cpuid";
 import { list } from "./acpi/list";
+import { cpus } from "./cpus";
 import { processor } from "./processor";
 
 /** "BOCHS ", of the BIOS that Bochs and QEMU share. */
@@ -19,12 +20,16 @@ export function breaksVirtualInterrupts(): bool {
 }
 
 /**
- * In QEMU's emulator (7.2) an XRSTOR of any CPU may undo what the first one has just changed of a word that says, among others, whether
- * nested paging is on: a guest there, or the hypervisor behind its exit, goes on with the wrong tables (docs/machines.md). The
- * first one is the boot CPU.
+ * Whether the machine is QEMU's emulator (7.2) with several CPUs, which do to each other what CPUs do not (docs/machines.md):
+ *
+ * - An XRSTOR of any CPU may undo what the first one has just changed of a word that says, among others, whether nested paging
+ *   is on. The first one is the boot CPU: no VM lives there.
+ * - An interrupt that VMRUN has injected may be delivered again, with IF = 0 too. Virtual ones are delivered once.
+ * - VMRUN with a virtual interrupt may undo that another thread has an interrupt for the CPU. The next one brings both: the boot
+ *   CPU, which has little else to do, sends one now and then.
  */
-export function spoilsBootCpu(): bool {
-  if (!processor.virtual) return false;
+export function racesCpus(): bool {
+  if (!processor.virtual || cpus.count == 1) return false;
   cpuid.query(0x40000000, 0, regs);
   return load<u32>(regs, 4) == TCG;
 }

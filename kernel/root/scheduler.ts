@@ -14,7 +14,7 @@ import { endOfInterrupt } from "./apic";
 import * as backend from "./backend";
 import { ticks } from "./clock";
 import { drain, pollTime, serve } from "./console";
-import { cpuAt, thisCpu } from "./cpus";
+import { cpuAt, cpus, kick, thisCpu } from "./cpus";
 import { debugging } from "./debugger";
 import { acknowledgeEndings, end } from "./end";
 import { isHeld, prepareDebug, serveDebug, stepLeft, takeKill } from "./guestdebug";
@@ -31,6 +31,7 @@ import { Vm, table, vm } from "./vm";
 
 /** Milliseconds. */
 const DEBUG_TICK: u32 = 10;
+const REMINDER: u32 = 10;
 /** In place of a vCPU's index. */
 const NONE: u32 = 0xffffffff;
 
@@ -143,10 +144,18 @@ function limit(v: Vm): void {
     end(v.vcpu(0), StopReason.TimeLimit, 0);
 }
 
-/** So many milliseconds, or less where the boot CPU has consoles to look at. */
+/** So many milliseconds, or less where the boot CPU has consoles to look at, or others to remind. */
 function upToPoll(longest: u32): u32 {
-  const polled = cpu.number() == 0 ? pollTime() : 0;
-  return polled ? min(polled, longest) : longest;
+  if (cpu.number() != 0) return longest;
+  const polled = pollTime();
+  if (polled) longest = min(polled, longest);
+  return cpus.first != 0 ? min(REMINDER, longest) : longest;
+}
+
+/** Where CPUs lose interrupts they get another one from the boot CPU, which has no vCPUs then (quirk.ts). */
+function remind(): void {
+  if (cpu.number() >= cpus.first) return;
+  for (let n = cpus.first; n < cpus.count; n++) kick(n);
 }
 
 /** Ends whom the debugger wants ended: a VM that hangs has no vCPU that runs. */
@@ -171,6 +180,7 @@ function idle(): void {
   release();
   cpu.waitForInterrupt();
   acquire();
+  remind();
   const waited = tsc() - before;
   for (let i: u32 = 0; i < table.count; i++) {
     if (vm(i).vcpu(0).cpu != here) continue;

@@ -1,9 +1,9 @@
 /** Injecting events and waiting for windows under AMD-V (APM Vol. 2 15.20, Event Injection; 15.21, Interrupt and Local APIC Support). */
 import { VM_INFO } from "../abi/address";
-import { VmInfo } from "../abi/vminfo";
+import { VmFeature, VmInfo } from "../abi/vminfo";
 import { bits } from "../lib/bits";
 import { deadline, tsc } from "../machine/time";
-import { flush, interceptIret, interruptWindow } from "../machine/vmcb";
+import { flush, interceptIret, interceptVirtual } from "../machine/vmcb";
 import { EventType, Injection } from "../vcpu/event";
 import { Attention, Blocking, NmiMask, Vcpu } from "../vcpu/vcpu";
 import { Cr0, Rflags } from "../x86/cr";
@@ -13,15 +13,29 @@ import * as F from "./field";
 
 const VALID: u32 = 0x80000000;
 /**
- * Parts of a second, as shifts, until the exit of an NMI that waits: 30 us, and twice as much each time, until an entry and an
- * instruction take less.
+ * Parts of a second, as shifts, until the exit for an event that waits without one of its own: 30 us, and for an NMI twice as much
+ * each time, until an entry and an instruction take less.
  */
 const SOONEST: u32 = 15;
 const LATEST: u32 = 7;
 
+/**
+ * Whether a virtual interrupt with a vector is in the VMCB: one that the guest is to take, where none may be injected. The CPU
+ * clears V_IRQ when it has (15.21.4, Injecting Virtual (INTR) Interrupts). The window's has no vector.
+ */
+function isRequested(): bool {
+  const word = F.VIRTUAL_INTERRUPT.read();
+  return (word & F.V_IRQ) != 0 && word >> F.V_VECTOR != 0;
+}
+
+/** A virtual interrupt for the guest to take, or, with vector 0, for its intercept to say that it can. */
+function request(vector: u32): void {
+  F.VIRTUAL_INTERRUPT.write(F.V_IRQ | F.V_HIGHEST | F.V_IGNORE_TPR | ((<u64>vector) << F.V_VECTOR));
+}
+
 /** Whether an event waits for an entry that has not happened. The exit after it clears the bit (15.6, #VMEXIT). */
 export function isInjecting(): bool {
-  return (F.EVENT_INJECTION.read() & F.EVENT_VALID) != 0;
+  return (F.EVENT_INJECTION.read() & F.EVENT_VALID) != 0 || isRequested();
 }
 
 /**
@@ -57,18 +71,26 @@ export function inject(v: Vcpu, i: Injection): void {
     v.nmiTries = 0;
     interceptIret(true);
   }
-  F.EVENT_INJECTION.write(event);
+  if (type == EventType.ExternalInterrupt) injectInterrupt((<u32>event) & 0xff);
+  else F.EVENT_INJECTION.write(event);
+}
+
+function mayInject(): bool {
+  return (changetype<VmInfo>(VM_INFO).features & VmFeature.NoInjection) == 0;
 }
 
 /** Makes the next entry deliver an interrupt that the guest can take. */
 export function injectInterrupt(vector: u32): void {
-  F.EVENT_INJECTION.write(F.EVENT_VALID | vector);
+  if (mayInject()) return F.EVENT_INJECTION.write(F.EVENT_VALID | vector);
+  request(vector);
+  interceptVirtual(false);
 }
 
 /** After a reset nothing blocks events, and none waits. */
 export function clearState(v: Vcpu): void {
   F.INTERRUPT_SHADOW.write(0);
   F.EVENT_INJECTION.write(0);
+  if (isRequested()) F.VIRTUAL_INTERRUPT.write(0);
   F.CR2.write(0);
   if (v.nmiMask == NmiMask.Handling) interceptIret(false);
   v.nmiMask = NmiMask.None;
@@ -97,7 +119,21 @@ export function setWindows(v: Vcpu, wanted: u32): void {
   }
   if (v.blocking & Blocking.Sti && wanted & Attention.Nmi) wanted |= Attention.Interrupt;
   wanted &= Attention.Interrupt;
-  if (wanted != v.windows) interruptWindow(wanted != 0);
+  if ((wanted | v.windows) != 0) setInterruptWindow(v, wanted);
+}
+
+/** A virtual interrupt that the guest is to take has the window's place: what waits behind it looks again a little later. */
+function setInterruptWindow(v: Vcpu, wanted: u32): void {
+  if (isRequested()) {
+    if (wanted) deadline(tsc() + (changetype<VmInfo>(VM_INFO).tscHz >> SOONEST));
+    wanted = 0;
+  } else if (wanted != v.windows) {
+    if (!wanted) F.VIRTUAL_INTERRUPT.write(0);
+    else {
+      request(0);
+      if (!mayInject()) interceptVirtual(true);
+    }
+  }
   v.windows = wanted;
 }
 
@@ -106,9 +142,14 @@ export function setWindows(v: Vcpu, wanted: u32): void {
  * Delivery). Those of INT3 and INTO look like other exceptions, but RIP is at the instruction, as with INT n.
  */
 export function saveInterrupted(v: Vcpu): void {
-  const event = F.EXIT_INT_INFO.read();
+  let event = F.EXIT_INT_INFO.read();
   if (!(event & F.EVENT_VALID)) return;
   F.EXIT_INT_INFO.write(0);
+  if (isRequested()) {
+    // QEMU leaves V_IRQ on, and calls the interrupt an exception.
+    event = F.EVENT_VALID | (event & 0xff);
+    F.VIRTUAL_INTERRUPT.write(0);
+  }
   const type = <u32>bits(event, 10, 8);
   const vector = (<u32>event) & 0xff;
   const trap = type == EventType.HardwareException && (vector == Vector.BP || vector == Vector.OF);

@@ -28,7 +28,7 @@ export const IOPM_BASE = changetype<Word>(0x40); //                      root
 export const MSRPM_BASE = changetype<Word>(0x48); //                     root
 export const TSC_OFFSET = changetype<Word>(0x50); //                     root, monitor
 export const ASID = changetype<Word>(0x58); //                           root: and, in 39:32, TLB_CONTROL
-export const VIRTUAL_INTERRUPT = changetype<Word>(0x60); //              root; the window by name
+export const VIRTUAL_INTERRUPT = changetype<Word>(0x60); //              monitor; V_INTR_MASKING is always on
 export const INTERRUPT_SHADOW = changetype<Word>(0x68); //               monitor
 export const EXIT_CODE = changetype<Word>(0x70);
 export const EXIT_INFO_1 = changetype<Word>(0x78);
@@ -70,3 +70,9 @@ export const PAT = changetype<Word>(0x668);
 /** A field of an event: its vector in 7:0 and its type in 10:8 (15.20, Event Injection); an error code in 63:32. */
 export const EVENT_HAS_ERROR: u64 = 1 << 11;
 export const EVENT_VALID: u64 = 0x80000000;
+
+// A virtual interrupt: its priority in 19:16, its vector in 39:32 (15.21, Interrupt and Local APIC Support).
+export const V_IRQ: u64 = 1 << 8;
+export const V_HIGHEST: u64 = 15 << 16;
+export const V_IGNORE_TPR: u64 = 1 << 20;
+export const V_VECTOR: u64 = 32;

@@ -1,7 +1,7 @@
 /** What people run in guests: a PREEMPT_RT kernel, Debian's installer, Debian with systemd, programs that strain the machine. */
 import { describe, expect, test, vi } from "vitest";
 import { boot, quick } from "./command.ts";
-import { nightly, optionsOf, places, spareCpus, triesAll } from "./harness.ts";
+import { nightly, optionsOf, places, ryzen, spareCpus, triesAll } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 1_500_000 });
 
@@ -27,12 +27,18 @@ const debian: [string, string[], string][] = [
 describe.each(quickest)("On %s", (_name, place) => {
   const machine = optionsOf(place);
   const spare = spareCpus(place);
+  // Bochs' XRSTOR of the compacted form fails now and then, without the hypervisor too (docs/machines.md).
+  const sound = place === ryzen ? "clearcpuid=xsavec" : "";
   const patient = ["--timeout", "1400"];
 
   test
     .runIf(nightly)
     .each([
-      ["PREEMPT_RT", ["--guest", "rt", "--append", quick, "--cpus", "2", "--host-cpus", "2"], "is up."],
+      [
+        "PREEMPT_RT",
+        ["--guest", "rt", "--append", `${quick} ${sound}`, "--cpus", "2", "--host-cpus", "2"],
+        "is up.",
+      ],
       ...debian,
     ])("%s boots", async (_what, guest, text) => {
     const { status, stdout, stderr } = await boot([...machine, ...patient, ...guest, "--until", text]);
@@ -52,7 +58,15 @@ describe.each(quickest)("On %s", (_name, place) => {
       const workers = "--cpu 2 --vm 2 --vm-bytes 16M --fork 2 --timer 2 --switch 2";
       const { status, stdout, stderr } = await boot(
         [
-          ...[...machine, ...patient, "--userspace", "stress", "--append", quick, "--no-reboot"],
+          ...[
+            ...machine,
+            ...patient,
+            "--userspace",
+            "stress",
+            "--append",
+            `${quick} ${sound}`,
+            "--no-reboot",
+          ],
           ...["--cpus", `${vcpus}`, "--host-cpus", `${cpus}`],
         ],
         // What is typed ahead may have been echoed in the line where the answer begins.

@@ -256,6 +256,127 @@ describe("An interrupt", () => {
   });
 });
 
+/** As in QEMU's emulator, which repeats interrupts that are injected (kernel/root/quirk.ts). */
+describe("Where no interrupt may be injected, a virtual one", () => {
+  const NO_INJECTION = 32;
+  const V_INTR_MASKING = 1n << 24n;
+  /** V_IRQ of the highest priority, which TPR does not hold back (15.21.4). */
+  const request = (vector: number) =>
+    V_INTR_MASKING | (BigInt(vector) << 32n) | (1n << 8n) | (15n << 16n) | (1n << 20n);
+
+  /** Interrupts are on. */
+  function guestOfVirtual(): CodeGuest<FakeSvm> {
+    const guest = guestOf();
+    const at = abi("VM_INFO") + abi("VMINFO_FEATURES");
+    guest.machine.memory.setUint32(at, NO_INJECTION, true);
+    raiseUart(guest.cpu);
+    guest.flags = IF;
+    return guest;
+  }
+
+  /** Its interrupt is in the VMCB. */
+  function requested(): CodeGuest<FakeSvm> {
+    const guest = guestOfVirtual();
+    guest.cpu.cpuid(0);
+    return guest;
+  }
+
+  test("is what the guest takes, once; and no event is in the VMCB", () => {
+    const { cpu } = requested();
+    expect(cpu.get(Word.VIRTUAL_INTERRUPT)).toBe(request(0x24));
+    expect([cpu.get(Word.EVENT) & 0x80000000n, cpu.virtualIntercept, cpu.interruptWindow]).toEqual([
+      0n,
+      false,
+      false,
+    ]);
+    expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+    cpu.interruptsOn = false;
+    cpu.cpuid(0);
+    expect([cpu.injecting, cpu.interruptWindow]).toEqual([false, false]);
+  });
+
+  test("comes behind its window", () => {
+    const guest = guestOfVirtual();
+    guest.cpu.interruptsOn = false;
+    guest.cpu.cpuid(0);
+    expect(guest.cpu.interruptWindow).toBe(true);
+    guest.cpu.interruptsOn = true;
+    guest.cpu.windowOpens();
+    expect([guest.cpu.interruptWindow, guest.cpu.takeInjected()]).toEqual([false, UART_INTERRUPT]);
+    // And the next one's window has the intercept again.
+    guest.cpu.interruptsOn = false;
+    guest.cpu.out(0x20, 0x20);
+    guest.cpu.in(0x3fa);
+    guest.cpu.out(0x3f9, 0);
+    guest.cpu.out(0x3f9, 2);
+    expect(guest.cpu.interruptWindow).toBe(true);
+  });
+
+  test("stays when an exit comes before the guest has taken it, and is still the only one", () => {
+    const { cpu, machine } = requested();
+    for (let i = 0; i < 3; i++) {
+      expect(cpu.hostInterrupt(undefined, true)).toBe(Next.Resume);
+      expect(machine.enter()).toBe(Next.Resume);
+      expect(cpu.get(Word.VIRTUAL_INTERRUPT)).toBe(request(0x24));
+    }
+    expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+    cpu.interruptsOn = false;
+    cpu.cpuid(0);
+    expect(cpu.injecting).toBe(false);
+  });
+
+  // QEMU leaves V_IRQ on until the delivery is through, and calls what it has interrupted an exception.
+  test.each([
+    ["as the manual says", { type: EventType.Interrupt, vector: 0x24 }, false],
+    ["as QEMU says it", { type: EventType.Exception, vector: 0x24 }, true],
+  ])("is delivered again, once, when its delivery is interrupted: %s", (_, during, untaken) => {
+    const { cpu } = requested();
+    const { rip } = cpu;
+    expect(cpu.hostInterrupt(during, untaken)).toBe(Next.Resume);
+    expect([cpu.get(Word.VIRTUAL_INTERRUPT), cpu.rip]).toEqual([request(0x24), rip]);
+    expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+    cpu.interruptsOn = false;
+    cpu.hostInterrupt();
+    expect(cpu.injecting).toBe(false);
+  });
+
+  test("comes after the exception that its delivery ends in", () => {
+    const { cpu } = requested();
+    const during = { type: EventType.Exception, vector: 0x24 };
+    expect(cpu.exit(Code.EXCEPTION + 17, { during, untaken: true })).toBe(Next.Resume);
+    // #AC alone, which goes by EVENTINJ; for the interrupt there is a window.
+    expect([cpu.takeInjected(), cpu.interruptWindow]).toEqual([AC, true]);
+    cpu.windowOpens();
+    expect(cpu.takeInjected()).toEqual(UART_INTERRUPT);
+  });
+
+  test("has the window's place: what waits behind it is looked at 30 us later", () => {
+    const guest = guestOfVirtual();
+    // An interrupt that its delivery has held back, and the UART's behind it.
+    guest.machine.deadline = 0n;
+    expect(guest.cpu.hostInterrupt(INTERRUPT)).toBe(Next.Resume);
+    expect(guest.cpu.get(Word.VIRTUAL_INTERRUPT)).toBe(request(INTERRUPT.vector));
+    expect(guest.machine.deadline - guest.machine.tsc).toBe(guest.machine.tscHz >> 15n);
+    expect(guest.cpu.takeInjected()).toEqual(INTERRUPT);
+    guest.cpu.interruptsOn = false;
+    expect(guest.cpu.hostInterrupt()).toBe(Next.Resume);
+    expect([guest.cpu.injecting, guest.cpu.interruptWindow]).toEqual([false, true]);
+    guest.cpu.interruptsOn = true;
+    guest.cpu.windowOpens();
+    expect(guest.cpu.takeInjected()).toEqual(UART_INTERRUPT);
+  });
+
+  test("is no NMI and no exception: those are injected", () => {
+    const guest = guestOfVirtual();
+    guest.cpu.interruptsOn = false;
+    interrupt(guest, NMI);
+    expect(guest.cpu.get(Word.EVENT) & 0x800007ffn).toBe(0x80000202n);
+    guest.cpu.takeInjected();
+    guest.cpu.exception(17);
+    expect(guest.cpu.get(Word.EVENT) & 0x800007ffn).toBe(0x80000311n);
+  });
+});
+
 describe("An event whose delivery a host interrupt has stopped", () => {
   test.each<[string, Injected]>([
     ["an external interrupt", INTERRUPT],

@@ -3,7 +3,7 @@
  * beside the table of the fake CPU, which is the manual's (APM Vol. 2 15.15.3, VMCB Clean Field; Appendix B).
  */
 import { describe, expect, test } from "vitest";
-import { cleanBit, isReadable, writable } from "./fake/svm.ts";
+import { cleanBit, forced, isReadable, writable } from "./fake/svm.ts";
 import { type Call, callAll } from "./oracle/vmcb.ts";
 
 const CLEAN = 0xc0;
@@ -33,7 +33,7 @@ test("A monitor sets the bits of the allow list, and no others", () => {
   const calls = words.flatMap((at) => bits.map((bit): Call => ["write", at, bit]));
   const results = callAll(calls);
   calls.forEach(([, at, bit], n) => {
-    const expected = (writable(at) & bit!) !== 0n ? bit! : undefined;
+    const expected = (writable(at) & bit!) !== 0n ? bit! | forced(at) : undefined;
     const result = results[n];
     const written = result instanceof Map ? (result.get(at) ?? "nothing") : undefined;
     expect(written, `${at.toString(16)}: ${bit!.toString(16)}`).toBe(expected);
@@ -44,43 +44,29 @@ test("A monitor sets the bits of the allow list, and no others", () => {
 test("A write takes back the clean bit of its group, and changes nothing else", () => {
   for (const at of words.filter((offset) => writable(offset) !== 0n)) {
     const bit = cleanBit(at);
-    const expected = new Map([[at, 1n]]);
+    const value = writable(at) & -writable(at);
+    const expected = new Map([[at, value | forced(at)]]);
     if (bit !== undefined) expected.set(CLEAN, ALL & ~(1n << BigInt(bit)));
-    const result = last(["poke", CLEAN, ALL], ["write", at, 1n]) as Map<number, bigint>;
+    const result = last(["poke", CLEAN, ALL], ["write", at, value]) as Map<number, bigint>;
     expect(new Map([...result].sort()), at.toString(16)).toEqual(new Map([...expected].sort()));
   }
 });
 
 describe("What has a call of its own", () => {
-  const MASKING = 1n << 24n;
-  const TPR = 5n;
-
-  test("asks for a window by a virtual interrupt that no priority holds back, and takes it back", () => {
-    const set: Call[] = [
-      ["poke", 0x60, MASKING | TPR],
-      ["poke", CLEAN, ALL],
-      ["window", 1],
-    ];
-    // V_IRQ, V_INTR_PRIO, V_IGN_TPR
-    const on = MASKING | TPR | (1n << 8n) | (15n << 16n) | (1n << 20n);
-    const dirty = [CLEAN, ALL & ~8n] as const;
-    expect(last(...set)).toEqual(new Map([[0x60, on], dirty]));
-    expect(last(...set, ["poke", CLEAN, ALL], ["window", 0])).toEqual(
-      new Map([[0x60, MASKING | TPR], dirty]),
-    );
-  });
-
-  test("intercepts IRET, or does not, beside what root intercepts", () => {
-    const root = 0x1234_5678_8002_0000n;
-    const iret = 1n << 52n;
+  test.each([
+    ["IRET", "iret", 52n],
+    ["a virtual interrupt", "virtual", 36n],
+  ] as const)("intercepts %s, or does not, beside what root intercepts", (_, call, bit) => {
+    const own = 1n << bit;
+    const root = 0x1234_5678_8002_0000n & ~own;
     const dirty = [CLEAN, ALL & ~1n] as const;
     const set: Call[] = [
-      ["poke", 8, root & ~iret],
+      ["poke", 8, root],
       ["poke", CLEAN, ALL],
-      ["iret", 1],
+      [call, 1],
     ];
-    expect(last(...set)).toEqual(new Map([[8, root | iret], dirty]));
-    expect(last(...set, ["poke", CLEAN, ALL], ["iret", 0])).toEqual(new Map([[8, root & ~iret], dirty]));
+    expect(last(...set)).toEqual(new Map([[8, root | own], dirty]));
+    expect(last(...set, ["poke", CLEAN, ALL], [call, 0])).toEqual(new Map([[8, root], dirty]));
   });
 
   test("flushes as root says, unless root has asked for more", () => {

@@ -86,6 +86,7 @@ const ALL = 0xffffffffffffffffn;
 const VALID = 1n << 31n;
 const HAS_ERROR = 1n << 11n;
 const V_IRQ = 1n << 8n;
+const V_INTR_MASKING = 1n << 24n;
 const SVME = 1n << 12n;
 const MCE = 1n << 6n;
 const UNUSABLE = 0x10000;
@@ -103,6 +104,7 @@ export function isReadable(offset: number): boolean {
 /** The bits of a word that a monitor may set: vmcb_writable(). */
 export function writable(offset: number): bigint {
   if (offset % 8) return 0n;
+  if (offset === Word.VIRTUAL_INTERRUPT) return 0xff011f0100n;
   if (offset === Word.SHADOW) return 1n;
   if (offset === Word.EVENT) return 0xffffffff80000fffn;
   const tables = within(offset, 0x400, 0x498);
@@ -110,6 +112,9 @@ export function writable(offset: number): bigint {
   const others: number[] = [Word.TSC_OFFSET, Word.INT_INFO, Word.EFER, Word.RSP, Word.PAT];
   return tables || registers || others.includes(offset) ? ALL : 0n;
 }
+
+/** The bits that are on in it whatever a monitor writes. */
+export const forced = (offset: number): bigint => (offset === Word.VIRTUAL_INTERRUPT ? V_INTR_MASKING : 0n);
 
 /** What a clean bit is about (15.15.3, table 15-8): its number, or undefined for what the CPU reads at every VMRUN. */
 export function cleanBit(offset: number): number | undefined {
@@ -151,6 +156,8 @@ export interface ExitDetails {
   length?: number;
   /** The event whose delivery was interrupted. */
   during?: Injected;
+  /** The guest has not taken the virtual interrupt that it is to take. */
+  untaken?: boolean;
   /** Bytes of the instruction that the CPU hands over. */
   code?: Uint8Array;
 }
@@ -165,6 +172,7 @@ export class FakeSvm implements GuestCpu {
   flushes = 0;
   /** Of the VMCB. */
   iretIntercept = false;
+  virtualIntercept = true;
   /** The guest handles an NMI. */
   handlesNmi = false;
   private readonly words = new BigUint64Array(SIZE / 8);
@@ -178,7 +186,7 @@ export class FakeSvm implements GuestCpu {
   attach(machine: FakeMonitor): void {
     this.machine = machine;
     // As root makes it, and of what it never changes all that VMRUN looks at.
-    this.set(Word.VIRTUAL_INTERRUPT, 1n << 24n);
+    this.set(Word.VIRTUAL_INTERRUPT, V_INTR_MASKING);
     this.set(Word.CR0, 0x10n);
     this.set(Word.CR4, MCE);
     this.set(Word.EFER, SVME);
@@ -194,9 +202,9 @@ export class FakeSvm implements GuestCpu {
       vmcb: {
         read: (offset: number) => this.read(offset),
         write: (offset: number, value: bigint) => this.write(offset, BigInt.asUintN(64, value)),
-        interruptWindow: (on: number) => {
-          const control = this.get(Word.VIRTUAL_INTERRUPT);
-          this.change(Word.VIRTUAL_INTERRUPT, on ? control | V_IRQ : control & ~V_IRQ);
+        interceptVirtual: (on: number) => {
+          this.virtualIntercept = on !== 0;
+          this.clean &= ~1;
         },
         interceptIret: (on: number) => {
           this.iretIntercept = on !== 0;
@@ -231,7 +239,7 @@ export class FakeSvm implements GuestCpu {
     const mask = writable(offset);
     if (mask === 0n || value & ~mask)
       throw new Error(`writing ${value.toString(16)} to ${offset.toString(16)} is off the allow list`);
-    this.change(offset, value);
+    this.change(offset, value | forced(offset));
   }
 
   /** What the next entry would fail by: rules of 15.5.1 and 15.20, and words that the CPU would not look at. */
@@ -248,13 +256,21 @@ export class FakeSvm implements GuestCpu {
     if (next === Next.Resume && this.problems.length > 0) throw new Error(this.problems.join("; "));
   }
 
+  /** At the next entry, as far as the guest can take it. */
   get injecting(): boolean {
-    return (this.get(Word.EVENT) & VALID) !== 0n;
+    return this.event !== undefined;
+  }
+
+  private get hasVirtual(): boolean {
+    return (this.get(Word.VIRTUAL_INTERRUPT) & V_IRQ) !== 0n;
   }
 
   private get event(): Injected | undefined {
     const event = this.get(Word.EVENT);
-    if (!this.injecting) return undefined;
+    if (!(event & VALID)) {
+      if (!this.hasVirtual || this.virtualIntercept) return undefined;
+      return { type: 0, vector: Number((this.get(Word.VIRTUAL_INTERRUPT) >> 32n) & 0xffn) };
+    }
     const injected: Injected = { vector: Number(event & 0xffn), type: Number((event >> 8n) & 7n) };
     if (event & HAS_ERROR) injected.error = Number(event >> 32n);
     return injected;
@@ -264,7 +280,8 @@ export class FakeSvm implements GuestCpu {
   takeInjected(): Injected | undefined {
     const injected = this.event;
     if (injected?.type === 2) this.handlesNmi = true;
-    this.set(Word.EVENT, this.get(Word.EVENT) & ~VALID);
+    if (this.get(Word.EVENT) & VALID) this.set(Word.EVENT, this.get(Word.EVENT) & ~VALID);
+    else if (injected) this.set(Word.VIRTUAL_INTERRUPT, this.get(Word.VIRTUAL_INTERRUPT) & ~V_IRQ);
     return injected;
   }
 
@@ -278,8 +295,8 @@ export class FakeSvm implements GuestCpu {
   }
 
   /** What the CPU does, and then the exit stub (boot/svm.asm). */
-  leave(code: number, { info1, info2, length, during, code: bytes }: ExitDetails = {}): void {
-    this.takeInjected();
+  leave(code: number, { info1, info2, length, during, untaken, code: bytes }: ExitDetails = {}): void {
+    if (!untaken) this.takeInjected();
     if (during?.type === 2) this.handlesNmi = false;
     this.set(Word.EXIT_CODE, code);
     this.set(Word.INFO_1, info1 ?? 0n);
@@ -457,8 +474,8 @@ export class FakeSvm implements GuestCpu {
   }
 
   /** The host has an interrupt: root has the CPU, and gives it back to the monitor. */
-  hostInterrupt(during?: Injected): Next {
-    this.leave(Code.INTR, { during });
+  hostInterrupt(during?: Injected, untaken = false): Next {
+    this.leave(Code.INTR, { during, untaken });
     return this.machine.enter();
   }
 
@@ -468,7 +485,7 @@ export class FakeSvm implements GuestCpu {
   }
 
   get interruptWindow(): boolean {
-    return (this.get(Word.VIRTUAL_INTERRUPT) & V_IRQ) !== 0n;
+    return this.hasVirtual && this.virtualIntercept;
   }
 
   get rip(): bigint {

@@ -35,7 +35,7 @@ int main(void) {
     else if (!strcmp(call, "poke")) vmcb[a / 8] = b, printf("ok\n");
     else {
       if (!strcmp(call, "write")) vmcb_write((u32)a, b);
-      else if (!strcmp(call, "window")) vmcb_interruptWindow((int)a);
+      else if (!strcmp(call, "virtual")) vmcb_interceptVirtual((int)a);
       else if (!strcmp(call, "iret")) vmcb_interceptIret((int)a);
       else if (!strcmp(call, "flush")) *(u32 *)(percpu + PERCPU_FLUSH) = (u32)a, vmcb_flush();
       else return 1;

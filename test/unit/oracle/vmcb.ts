@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { projectDirectory } from "../fake/layout.ts";
 
 export type Call =
-  | ["read" | "iret" | "window" | "flush", number]
+  | ["read" | "iret" | "virtual" | "flush", number]
   /** `poke` is what the CPU, or root, writes. */
   | ["write" | "poke", number, bigint];
 

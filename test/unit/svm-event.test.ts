@@ -357,6 +357,9 @@ describe("Where no interrupt may be injected, a virtual one", () => {
     expect(guest.cpu.hostInterrupt(INTERRUPT)).toBe(Next.Resume);
     expect(guest.cpu.get(Word.VIRTUAL_INTERRUPT)).toBe(request(INTERRUPT.vector));
     expect(guest.machine.deadline - guest.machine.tsc).toBe(guest.machine.tscHz >> 15n);
+    // Not even when it has not been taken yet.
+    expect(guest.cpu.hostInterrupt(undefined, true)).toBe(Next.Resume);
+    expect(guest.cpu.get(Word.VIRTUAL_INTERRUPT)).toBe(request(INTERRUPT.vector));
     expect(guest.cpu.takeInjected()).toEqual(INTERRUPT);
     guest.cpu.interruptsOn = false;
     expect(guest.cpu.hostInterrupt()).toBe(Next.Resume);

@@ -69,9 +69,9 @@ describe.each(quickest)("On %s", (_name, place) => {
           ],
           ...["--cpus", `${vcpus}`, "--host-cpus", `${cpus}`],
         ],
-        // What is typed ahead may have been echoed in the line where the answer begins.
-        `nproc\nstress-ng ${workers} --timeout ${seconds}\nprintf '\\nstress-ng ended: %d\\n' $?\n` +
-          `cyclictest -q -t ${vcpus} -i 1000 -l 200\nprintf '\\ncyclictest ended: %d\\n' $?\ndmesg\npoweroff\n`,
+        // One line: what is typed while something prints is echoed in its midst.
+        `nproc; stress-ng ${workers} --timeout ${seconds}; printf '\\nstress-ng ended: %d\\n' $?; ` +
+          `cyclictest -q -t ${vcpus} -i 1000 -l 200; printf '\\ncyclictest ended: %d\\n' $?; dmesg; poweroff\n`,
       );
       expect(stdout).toMatch(new RegExp(`^${vcpus}\r?$`, "m"));
       expect(stdout).toMatch(/successful run completed/);

@@ -25,7 +25,7 @@ const LATEST: u32 = 7;
  */
 function isRequested(): bool {
   const word = F.VIRTUAL_INTERRUPT.read();
-  return (word & F.V_IRQ) != 0 && word >> F.V_VECTOR != 0;
+  return word >> F.V_VECTOR != 0 && (word & F.V_IRQ) != 0;
 }
 
 /** A virtual interrupt for the guest to take, or, with vector 0, for its intercept to say that it can. */
@@ -81,7 +81,12 @@ function mayInject(): bool {
 
 /** Makes the next entry deliver an interrupt that the guest can take. */
 export function injectInterrupt(vector: u32): void {
-  if (mayInject()) return F.EVENT_INJECTION.write(F.EVENT_VALID | vector);
+  if (mayInject()) F.EVENT_INJECTION.write(F.EVENT_VALID | vector);
+  else requestInterrupt(vector);
+}
+
+/** @noinline */
+function requestInterrupt(vector: u32): void {
   request(vector);
   interceptVirtual(false);
 }
@@ -122,7 +127,7 @@ export function setWindows(v: Vcpu, wanted: u32): void {
   if ((wanted | v.windows) != 0) setInterruptWindow(v, wanted);
 }
 
-/** A virtual interrupt that the guest is to take has the window's place: what waits behind it looks again a little later. */
+/** A virtual interrupt that the guest is to take has the window's place: what waits behind it looks again a little later. @noinline */
 function setInterruptWindow(v: Vcpu, wanted: u32): void {
   if (isRequested()) {
     if (wanted) deadline(tsc() + (changetype<VmInfo>(VM_INFO).tscHz >> SOONEST));

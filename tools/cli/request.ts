@@ -69,8 +69,8 @@ export type GuestRequest = Pick<
 /** The hypervisor takes this much of the machine's memory at most, its image and the modules included. MiB. */
 const hypervisorMemory = 128;
 const smallestMachine = 512;
-/** What emulators of ours take, and what a VM may have (kernel/abi/address.ts). */
-const mostHostCpus: Record<MachineKind, number> = { bochs: 8, "qemu-tcg": 64, "qemu-kvm": 64 };
+/** What emulators of ours take (with one more for QEMU's boot CPU), and what a VM may have (kernel/abi/address.ts). */
+const mostHostCpus: Record<MachineKind, number> = { bochs: 8, "qemu-tcg": 63, "qemu-kvm": 64 };
 const mostGuestCpus = 16;
 
 const guestConsole = "console=ttyS0,115200";

@@ -64,7 +64,7 @@ INTRINSIC void vmcb_write(u32 offset, u64 value) {
   vmcb_change(offset, offset == 0x60 ? value | 1 << 24 : value); /* V_INTR_MASKING: the host's interrupts are its own */
 }
 
-static inline __attribute__((unused)) void vmcb_intercept(u32 bit, int on) {
+INTRINSIC void vmcb_intercept(u32 bit, int on) {
   VMCB(u32, 0x0c) = on ? VMCB(u32, 0x0c) | bit : VMCB(u32, 0x0c) & ~bit;
   VMCB(u32, 0xc0) &= ~1;
 }

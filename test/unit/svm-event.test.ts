@@ -1,11 +1,13 @@
 /** Events under AMD-V: injection, windows, NMIs, and single steps (APM Vol. 2 15.20, Event Injection; 15.21). */
 import { describe, expect, test } from "vitest";
+import { Apics } from "./fake/apics.ts";
 import { CodeGuest, UNCLAIMED } from "./fake/code.ts";
 import { EventType, type Injected } from "./fake/cpu.ts";
 import { Gpr, Next } from "./fake/exit.ts";
 import { startSvm } from "./fake/guest.ts";
 import { raiseUart } from "./fake/interrupts.ts";
 import { abi } from "./fake/layout.ts";
+import type { FakeMonitor } from "./fake/monitor.ts";
 import { P, RW } from "./fake/paging.ts";
 import { Code, FakeSvm, type SvmOptions, Word } from "./fake/svm.ts";
 
@@ -259,6 +261,8 @@ describe("An interrupt", () => {
 /** As in QEMU's emulator, which repeats interrupts that are injected (kernel/root/quirk.ts). */
 describe("Where no interrupt may be injected, a virtual one", () => {
   const NO_INJECTION = 32;
+  const forbidInjection = ({ memory }: FakeMonitor) =>
+    memory.setUint32(abi("VM_INFO") + abi("VMINFO_FEATURES"), NO_INJECTION, true);
   const V_INTR_MASKING = 1n << 24n;
   /** V_IRQ of the highest priority, which TPR does not hold back (15.21.4). */
   const request = (vector: number) =>
@@ -267,8 +271,7 @@ describe("Where no interrupt may be injected, a virtual one", () => {
   /** Interrupts are on. */
   function guestOfVirtual(): CodeGuest<FakeSvm> {
     const guest = guestOf();
-    const at = abi("VM_INFO") + abi("VMINFO_FEATURES");
-    guest.machine.memory.setUint32(at, NO_INJECTION, true);
+    forbidInjection(guest.machine);
     raiseUart(guest.cpu);
     guest.flags = IF;
     return guest;
@@ -368,6 +371,25 @@ describe("Where no interrupt may be injected, a virtual one", () => {
     guest.cpu.interruptsOn = true;
     guest.cpu.windowOpens();
     expect(guest.cpu.takeInjected()).toEqual(UART_INTERRUPT);
+  });
+
+  test("is gone after an INIT", () => {
+    const m = new Apics(2, "AMD-V");
+    forbidInjection(m.machine);
+    m.x2All();
+    const send = (command: bigint) => m.wrmsr(0, 0x830, command | (1n << 32n));
+    const enter = () => m.on(1, () => m.machine.enter());
+    const cpu = m.cpus[1] as FakeSvm;
+    cpu.interruptsOn = true;
+    send(0x4040n);
+    expect([enter(), cpu.get(Word.VIRTUAL_INTERRUPT)]).toEqual([Next.Resume, request(0x40)]);
+    send(0x4500n);
+    expect(enter()).toBe(Next.Yield);
+    send(0x4608n); // SIPI
+    expect([enter(), cpu.get(Word.VIRTUAL_INTERRUPT) & ~(0xffn << 32n)]).toEqual([
+      Next.Resume,
+      V_INTR_MASKING,
+    ]);
   });
 
   test("is no NMI and no exception: those are injected", () => {

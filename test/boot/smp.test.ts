@@ -29,7 +29,6 @@ function consoleOf(text: string, vm: number): string {
 
 describe.each(places)("On %s", (_name, place) => {
   const all = triesAll(place);
-
   const spare = spareCpus(place);
 
   test.each([[2, "", 2], ...(all ? ([[4, "", 4]] as [number, string, number][]) : []), [4, "cpus=3", 3]])(
@@ -120,7 +119,7 @@ test.runIf(nightly).each(["", "apicregs=no", "tprshadow=no"])(
     const { status, stderr } = await boot(
       [
         ...["--machine", "bochs", "--cpu", "corei7_skylake_x", "--host-cpus", "2", "--cpus", "2", "--log"],
-        ...["--append", quick, "--hypervisor-options", options],
+        ...["--append", quick, "--no-reboot", "--hypervisor-options", options],
       ],
       "poweroff\n",
     );

@@ -28,17 +28,13 @@ describe.each(quickest)("On %s", (_name, place) => {
   const machine = optionsOf(place);
   const spare = spareCpus(place);
   // Bochs' XRSTOR of the compacted form fails now and then, without the hypervisor too (docs/machines.md).
-  const sound = place === ryzen ? "clearcpuid=xsavec" : "";
+  const append = place === ryzen ? `${quick} clearcpuid=xsavec` : quick;
   const patient = ["--timeout", "1400"];
 
   test
     .runIf(nightly)
     .each([
-      [
-        "PREEMPT_RT",
-        ["--guest", "rt", "--append", `${quick} ${sound}`, "--cpus", "2", "--host-cpus", "2"],
-        "is up.",
-      ],
+      ["PREEMPT_RT", ["--guest", "rt", "--append", append, "--cpus", "2", "--host-cpus", "2"], "is up."],
       ...debian,
     ])("%s boots", async (_what, guest, text) => {
     const { status, stdout, stderr } = await boot([...machine, ...patient, ...guest, "--until", text]);
@@ -56,19 +52,10 @@ describe.each(quickest)("On %s", (_name, place) => {
     async (vcpus, cpus) => {
       const seconds = nightly ? 60 : 5;
       const workers = "--cpu 2 --vm 2 --vm-bytes 16M --fork 2 --timer 2 --switch 2";
+      const guest = ["--userspace", "stress", "--append", append, "--no-reboot"];
+      const processors = ["--cpus", `${vcpus}`, "--host-cpus", `${cpus}`];
       const { status, stdout, stderr } = await boot(
-        [
-          ...[
-            ...machine,
-            ...patient,
-            "--userspace",
-            "stress",
-            "--append",
-            `${quick} ${sound}`,
-            "--no-reboot",
-          ],
-          ...["--cpus", `${vcpus}`, "--host-cpus", `${cpus}`],
-        ],
+        [...machine, ...patient, ...guest, ...processors],
         // One line: what is typed while something prints is echoed in its midst.
         `nproc; stress-ng ${workers} --timeout ${seconds}; printf '\\nstress-ng ended: %d\\n' $?; ` +
           `cyclictest -q -t ${vcpus} -i 1000 -l 200; printf '\\ncyclictest ended: %d\\n' $?; dmesg; poweroff\n`,

@@ -25,6 +25,10 @@ const UD = { type: EventType.Exception, vector: 6 };
 const NMI = { type: EventType.Nmi, vector: 2 };
 const INTERRUPT = { type: EventType.Interrupt, vector: 0x31 };
 const UART_INTERRUPT = { type: EventType.Interrupt, vector: 0x24 };
+const V_INTR_MASKING = 1n << 24n;
+/** V_IRQ of the highest priority, which TPR does not hold back (15.21.4). */
+const request = (vector: number) =>
+  V_INTR_MASKING | (BigInt(vector) << 32n) | (1n << 8n) | (15n << 16n) | (1n << 20n);
 
 const processors: [string, SvmOptions][] = [
   ["with next RIP and decode assists", { nextRip: true, assists: true }],
@@ -237,12 +241,13 @@ describe("An interrupt", () => {
     const { cpu } = startSvm();
     raiseUart(cpu);
     cpu.cpuid(0);
-    expect(cpu.interruptWindow).toBe(true);
+    expect([cpu.interruptWindow, cpu.get(Word.VIRTUAL_INTERRUPT)]).toEqual([true, request(0)]);
     expect(cpu.injecting).toBe(false);
     cpu.out(0x21, 0xff); // masked
     cpu.rflags = IF | 2n;
     expect(cpu.windowOpens()).toBe(Next.Resume);
     expect([cpu.injecting, cpu.interruptWindow]).toEqual([false, false]);
+    expect(cpu.get(Word.VIRTUAL_INTERRUPT)).toBe(V_INTR_MASKING);
   });
 
   test("that is to be delivered waits for the entry when root takes the CPU before", () => {
@@ -263,10 +268,6 @@ describe("Where no interrupt may be injected, a virtual one", () => {
   const NO_INJECTION = 32;
   const forbidInjection = ({ memory }: FakeMonitor) =>
     memory.setUint32(abi("VM_INFO") + abi("VMINFO_FEATURES"), NO_INJECTION, true);
-  const V_INTR_MASKING = 1n << 24n;
-  /** V_IRQ of the highest priority, which TPR does not hold back (15.21.4). */
-  const request = (vector: number) =>
-    V_INTR_MASKING | (BigInt(vector) << 32n) | (1n << 8n) | (15n << 16n) | (1n << 20n);
 
   /** Interrupts are on. */
   function guestOfVirtual(): CodeGuest<FakeSvm> {

@@ -32,6 +32,8 @@ export class RunArea extends Gprs {
    * the vCPU's own monitor takes it back before it looks (docs/smp.md).
    */
   kicked: u32;
+  /** TSC ticks for which the monitor has halted its CPU by itself: root only prints that. */
+  rested: u64;
   /** One of ApicMode: how the CPU is to take part in the vCPU's local APIC when it runs next. */
   apicMode: u32;
 }

@@ -169,6 +169,17 @@ export function writeDeadline(l: Lapic, t: Times, value: u64): void {
   updateTimer(l, t);
 }
 
+/** The same as it mostly is: of a deadline that is still to come, while none has passed that has not been seen to. False: nothing has been done. */
+export function moveDeadline(l: Lapic, t: Times, value: u64): bool {
+  const s = l.state;
+  // 0 is none.
+  const passed = s.tscDeadline - 1 < t.guest;
+  if (passed || value <= t.guest || modeOf(l) != Mode.TscDeadline) return false;
+  s.tscDeadline = value;
+  s.due = t.after(value - t.guest);
+  return true;
+}
+
 export function readDeadline(l: Lapic, t: Times): u64 {
   updateTimer(l, t);
   return l.state.tscDeadline;

@@ -139,6 +139,11 @@ function renew(enable: u32): void {
   uart.signals |= cause(uart.ier & ~enable) == IIR_NONE ? Signal.Line | Signal.Fall : Signal.Line;
 }
 
+/** Whether root has not taken yet what the guest has sent. */
+export function uartHasOutput(): bool {
+  return rings.outHead != rings.outTail;
+}
+
 /** Whether an interrupt waits for nothing but room in the ring. */
 export function uartWaitsForRoom(): bool {
   return uart.ier & IER_EMPTY && uart.emptyPending && !canSend();

@@ -17,10 +17,7 @@ INTRINSIC void cpu_writeCr3(u64 value) {
 }
 
 INTRINSIC void cpu_openInterrupts(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }
-INTRINSIC void cpu_waitForInterrupt(void) {
-  if (PERCPU(u32, PERCPU_ATTENTION)) return;
-  __asm__ volatile("sti; hlt; cli" : : : "memory");
-}
+INTRINSIC void cpu_waitForInterrupt(void) { time_wait(); }
 INTRINSIC u64 cpu_takePending(u32 group) {
   u64 offset = PERCPU_PENDING0 + 8 * (group & 3), value = PERCPU(u64, offset);
   PERCPU(u64, offset) = 0;
@@ -36,11 +33,5 @@ INTRINSIC void cpu_halt(void) {
 INTRINSIC void cpu_crash(u32 out) {
   u32 *to = LINEAR(u32, out);
   for (u64 i = 0; i < CRASHRECORD_BYTES / 4; i++) to[i] = PERCPU(u32, PERCPU_CRASH + 4 * i);
-}
-INTRINSIC void cpu_configureTimer(u64 scale, int x2apic, u64 watchdog) {
-  PERCPU(u64, PERCPU_TIMER_SCALE) = scale;
-  PERCPU(u32, PERCPU_X2APIC) = x2apic;
-  PERCPU(u64, PERCPU_WATCHDOG) = watchdog;
-  PERCPU(u64, PERCPU_ARMED) = ~0ul;
 }
 INTRINSIC void cpu_armTimer(u64 at) { time_arm(at); }

@@ -25,8 +25,5 @@ export declare function nmis(): u32;
 export declare function halt(): void;
 /** Copies the CrashRecord of this CPU to `out`. */
 export declare function crash(out: usize): void;
-/** Makes this CPU's timer count TSC ticks (scale 0) or LAPIC timer counts (32.32 fixed point a TSC tick), and sets how
- *  many TSC ticks the watchdog gives a monitor. */
-export declare function configureTimer(scale: u64, x2apic: bool, watchdog: u64): void;
 /** Arms the timer without regard to a slice. */
 export declare function armTimer(at: u64): void;

@@ -29,6 +29,19 @@ static inline __attribute__((unused)) void time_arm(u64 at) {
   __asm__ volatile("wrmsr" : : "c"(index), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
 }
 
+/* Until an interrupt is marked. Interrupts are off before and behind. */
+static inline __attribute__((unused)) void time_wait(void) {
+  while (!PERCPU(u32, PERCPU_ATTENTION)) __asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+INTRINSIC int time_halt(void) {
+  if (!PERCPU(u32, RUNNING_ALONE)) return 0;
+  __asm__ volatile("cli");
+  time_wait();
+  __asm__ volatile("sti");
+  return 1;
+}
+
 INTRINSIC void time_deadline(u64 at) {
   u64 end = PERCPU(u64, RUNNING_SLICE_END);
   __asm__ volatile("andl %0, %%gs:%c1" : : "i"(~ATTENTION_TIMER), "i"(PERCPU_ATTENTION) : "memory");

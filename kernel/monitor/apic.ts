@@ -11,6 +11,7 @@ import { Base, Lapic, Signal } from "../device/lapicregister";
 import {
   Times,
   isDeadlineDue,
+  moveDeadline,
   readDeadline,
   scheduleTimer,
   takeDeadline,
@@ -143,12 +144,16 @@ function isTimed(number: u32): bool {
   return number == 0x0f || (number > 0x30 && number < 0x3f);
 }
 
-/** WRMSR of EOI, as it should be: false if it is not that, with no effect. */
-export function writeEoi(v: Vcpu, index: u32, value: u64): bool {
+/** WRMSR of what is written most, as it mostly is: EOI, and a deadline to come. False: it is not that, and nothing has been done. */
+export function writeQuick(v: Vcpu, index: u32, value: u64): bool {
   const l = lapicOf(v);
-  if (index != EOI_MSR || value || !l.isX2) return false;
-  endInterrupt(l);
-  if (l.state.signals) settle(v);
+  if (index == EOI_MSR && !value && l.isX2) {
+    endInterrupt(l);
+    if (l.state.signals) settle(v);
+    return true;
+  }
+  if (index != Msr.IA32_TSC_DEADLINE || !moveDeadline(l, times(l), value)) return false;
+  rearm(v);
   return true;
 }
 

@@ -5,15 +5,15 @@
 import { Exit } from "../abi/exit";
 import { Request } from "../abi/run";
 import { expect, heldBack, observe } from "../vcpu/debug";
-import { Injection, interruptible, nmiDue } from "../vcpu/event";
+import { Injection, interruptible } from "../vcpu/event";
 import { Attention, Dirty, Halted, INJECTION_OFFSET, Next, Vcpu } from "../vcpu/vcpu";
-import { Rflags } from "../x86/cr";
 import { answerKick } from "../device/kick";
 import { heldByTpr } from "../device/lapic";
 import { Lapic } from "../device/lapicregister";
 import { isApicMsr, lapicOf, onCr8, onReadApicMsr, onWriteApicMsr, retime } from "./apic";
-import { chooseEvent, isAsked, isDue, takeInterrupt, updateOutput } from "./deliver";
-import { dispatch, halt, sleep, wait } from "./dispatch";
+import { chooseEvent, isAsked, takeInterrupt, updateOutput } from "./deliver";
+import { dispatch } from "./dispatch";
+import { isWoken, sleep, stir, wait } from "./halt";
 import { isLoaded, load } from "./load";
 import { takeInit } from "./reset";
 import { poll, pollDue, requestDue, takeDue } from "./wiring";
@@ -61,7 +61,7 @@ export function wantedWith<E extends Extension>(e: E, v: Vcpu): bool {
   answerKick(v.number);
   const l = lapicOf(v);
   if (l.state.virtual) {
-    if (!v.attention && requestDue(v)) {
+    if (!v.attention && !v.halted && requestDue(v)) {
       e.tellInterrupts(l);
       return true;
     }
@@ -70,12 +70,14 @@ export function wantedWith<E extends Extension>(e: E, v: Vcpu): bool {
     if (interruptible(v)) {
       const vector = takeDue(v);
       if (vector) {
+        v.halted = Halted.Running;
         e.injectInterrupt(vector);
         return true;
       }
     }
   }
   pollDue(v);
+  if (v.halted) stir(v);
   return false;
 }
 
@@ -162,11 +164,6 @@ export function handleWith<E extends Extension>(e: E, v: Vcpu, kind: u32): u32 {
   return dispatch(v, kind);
 }
 
-/** Whether something ends the vCPU's HLT. */
-function isWoken(v: Vcpu): bool {
-  return nmiDue(v) || ((v.rflags & Rflags.IF) != 0 && isDue(v));
-}
-
 /** Root gives the vCPU the CPU. Whether the guest goes on, or what is next instead. */
 export function enterWith<E extends Extension>(e: E, v: Vcpu): u32 {
   expect(v);
@@ -186,7 +183,7 @@ export function enterWith<E extends Extension>(e: E, v: Vcpu): u32 {
     v.leave = Next.Resume;
     return wait(v);
   }
-  if (!isWoken(v)) return halt(v);
+  if (!isWoken(v)) return wait(v);
   v.halted = Halted.Running;
   return Next.Resume;
 }

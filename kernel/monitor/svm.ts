@@ -21,7 +21,7 @@ import { Rflags } from "../x86/cr";
 import { nextRip } from "../svm/length";
 import { readMsr, writeMsr } from "../svm/msr";
 import { storeSystem } from "../svm/system";
-import { isQuickMsr, takeSelfIpi, writeEoi, writeX2Msr } from "./apic";
+import { isQuickMsr, takeSelfIpi, writeQuick, writeX2Msr } from "./apic";
 import { lock, unlock } from "./lock";
 import { readByte, writeByte } from "./platform";
 import { onWide } from "./port";
@@ -141,15 +141,12 @@ function onMsrExit(v: Vcpu): u32 {
   if (F.EXIT_INFO_1.read() & 1 && isQuickMsr(index)) {
     const next = nextRip(v, Code.WRITE_MSR);
     const value = (v.rdx << 32) | (<u32>v.rax);
-    if (next && canTake(v) && takeSelfIpi(v, index, value)) {
+    const quick = next && writeQuick(v, index, value);
+    const taken = next && !quick && canTake(v) && takeSelfIpi(v, index, value);
+    if (quick || taken || (next && writeX2Msr(v, index, value))) {
       v.count(Exit.WriteMsr, Code.MSR);
       step(v, next);
-      injectInterrupt(<u32>value);
-      return Next.Resume;
-    }
-    if (next && (writeEoi(v, index, value) || writeX2Msr(v, index, value))) {
-      v.count(Exit.WriteMsr, Code.MSR);
-      step(v, next);
+      if (taken) injectInterrupt(<u32>value);
       return resume(v);
     }
   }

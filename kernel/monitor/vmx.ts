@@ -21,7 +21,7 @@ import { readMsr, writeMsr } from "../vmx/msr";
 import { storeSystem } from "../vmx/system";
 import * as F from "../vmx/field";
 import { Rflags } from "../x86/cr";
-import { isQuickMsr, takeSelfIpi, writeEoi, writeX2Msr } from "./apic";
+import { isQuickMsr, takeSelfIpi, writeQuick, writeX2Msr } from "./apic";
 import { updateOutput } from "./deliver";
 import { lock, unlock } from "./lock";
 import { readByte, writeByte } from "./platform";
@@ -167,9 +167,9 @@ function onWriteMsr(v: Vcpu): u32 {
   const index = <u32>v.rcx;
   if (!isQuickMsr(index)) return onOther(v, Reason.WRMSR);
   const value = (v.rdx << 32) | (<u32>v.rax);
-  if (canTake(v) && takeSelfIpi(v, index, value)) injectInterrupt(<u32>value);
-  else if (!writeEoi(v, index, value) && !writeX2Msr(v, index, value)) {
-    return onOther(v, Reason.WRMSR);
+  if (!writeQuick(v, index, value)) {
+    if (canTake(v) && takeSelfIpi(v, index, value)) injectInterrupt(<u32>value);
+    else if (!writeX2Msr(v, index, value)) return onOther(v, Reason.WRMSR);
   }
   v.count(Exit.WriteMsr, Reason.WRMSR);
   skip(v.rip);

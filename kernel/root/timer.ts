@@ -1,8 +1,9 @@
 /** Each CPU's timer, which ends slices and watches monitors: TSC deadlines where the CPUs have them, else counts. */
-import { STRIKES } from "../abi/percpu";
-import * as cpu from "../machine/cpu";
+import { PerCpu, STRIKES } from "../abi/percpu";
+import * as phys from "../machine/phys";
 import { apic, enableTimer } from "./apic";
 import { clock, ticks } from "./clock";
+import { thisCpu } from "./cpus";
 import { options } from "./options";
 
 
@@ -10,6 +11,7 @@ import { options } from "./options";
 class Timer {
   deadline: bool;
 }
+const NEVER: u64 = ~(<u64>0);
 const timer = changetype<Timer>(memory.data(4));
 
 /** On the boot CPU, before any starts. */
@@ -20,9 +22,10 @@ export function chooseTimer(tscDeadline: bool): void {
 /** On each CPU. */
 export function startTimer(): void {
   enableTimer(timer.deadline);
-  cpu.configureTimer(
-    timer.deadline ? 0 : (clock.apicHz << 32) / clock.tscHz,
-    apic.x2,
-    ticks(options.watchdog) / STRIKES,
-  );
+  const block = thisCpu().block;
+  const scale = timer.deadline ? 0 : (clock.apicHz << 32) / clock.tscHz;
+  phys.store64(block + offsetof<PerCpu>("timerScale"), scale);
+  phys.store32(block + offsetof<PerCpu>("x2apic"), apic.x2 ? 1 : 0);
+  phys.store64(block + offsetof<PerCpu>("watchdog"), ticks(options.watchdog) / STRIKES);
+  phys.store64(block + offsetof<PerCpu>("armed"), NEVER);
 }

@@ -114,9 +114,6 @@ export class FakeHost {
   /** The extended state that is in the CPU; its first bytes stand for all of it. */
   extended: Uint8Array = new Uint8Array(64);
   nmis = 0;
-  /** Counts of the APIC's timer a TSC tick, 32.32, and TSC ticks that the watchdog gives a monitor. */
-  timerScale = 0n;
-  watchdog = 0n;
   /** The crash record of this CPU, which the fault stubs write. */
   readonly crashRecord = new Uint8Array(abi("CRASHRECORD_BYTES"));
   readonly cpuid: (leaf: number, subleaf: number) => [number, number, number, number];
@@ -349,11 +346,6 @@ export class FakeHost {
         },
         pause: () => {},
         crash: (out: number) => bytes(out, this.crashRecord.length).set(this.crashRecord),
-        configureTimer: (scale: bigint, _x2apic: number, watchdog: bigint) => {
-          this.timerScale = u64(scale);
-          // It looks so often before it acts (boot/percpu.asm).
-          this.watchdog = u64(watchdog) * BigInt(abi("STRIKES"));
-        },
         armTimer: (at: bigint) => void (apic.armed = u64(at)),
         halt: () => {
           throw new Halted();
@@ -425,6 +417,19 @@ export class FakeHost {
     if (this.readMsr(index) === undefined) throw new Error(`WRMSR of ${index.toString(16)}: #GP`);
     if (index >= 0x800 && index < 0x840) this.apic.write(index - 0x800, Number(value & 0xffffffffn));
     else this.msrs[index] = value;
+  }
+
+  /** A field of the CPU's block, of 8 bytes. */
+  private block(field: string): bigint {
+    return this.memory.load(Number(image.perCpu) + abi(`PERCPU_${field}`), 8);
+  }
+  /** Counts of the APIC's timer a TSC tick, 32.32. */
+  get timerScale(): bigint {
+    return this.block("TIMER_SCALE");
+  }
+  /** TSC ticks that the watchdog gives a monitor: it looks so often before it acts (boot/percpu.asm). */
+  get watchdog(): bigint {
+    return this.block("WATCHDOG") * BigInt(abi("STRIKES"));
   }
 
   /** HLT with interrupts on: until the timer's, or one that a test brings about. */

@@ -70,9 +70,13 @@ export class HostMemory {
       return;
     // Where other CPUs start: bringup.test.ts sees that it is as before in the end.
     if (at >= 0x8000 && at + length <= 0x9000) return;
-    // What the stubs are to know of the debugger, and of the CPU that comes next.
+    // What the stubs are to know of the timer, of the debugger, and of the CPU that comes next.
     const ours = Number(image.perCpu);
-    if (at >= ours + abi("PERCPU_DEBUG_CR3") && at + length <= ours + abi("PERCPU_BYTES")) return;
+    for (const [from, to] of [
+      ["ARMED", "INSTRUCTION_ERROR"],
+      ["DEBUG_CR3", "BYTES"],
+    ])
+      if (at >= ours + abi(`PERCPU_${from}`) && at + length <= ours + abi(`PERCPU_${to}`)) return;
     this.stores ??= this.host.taken().map((t) => ({ ...t, start: Number(t.start), end: Number(t.end) }));
     const taken = this.stores.find(({ start, end }) => at < end && at + length > start)?.what;
     const what = taken ?? (this.isRam(at) && this.isRam(at + length - 1) ? undefined : "no memory");

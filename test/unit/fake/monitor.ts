@@ -89,6 +89,8 @@ export class FakeMonitor {
   cr2 = 0n;
   /** How often another CPU will be quicker at changing a page-table entry. */
   races = 0;
+  /** The CPU is halted by the monitor: what happens meanwhile. Undefined: other vCPUs live on it. */
+  halting: (() => void) | undefined;
   private readonly wasmMemory: WebAssembly.Memory;
 
   constructor(
@@ -153,6 +155,10 @@ export class FakeMonitor {
       time: {
         tsc: () => this.tsc,
         deadline: (at: bigint) => void (this.deadline = BigInt.asUintN(64, at)),
+        halt: () => {
+          this.halting?.();
+          return this.halting ? 1 : 0;
+        },
       },
       fpu: { xcr0: () => this.xcr0, setXcr0: (value: bigint) => void (this.xcr0 = value) },
       registers: {

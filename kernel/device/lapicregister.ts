@@ -125,6 +125,8 @@ export class LapicState {
   tscDeadline: u64;
   /** Host TSC value at which the timer is due; ~0 for never. */
   due: u64;
+  /** TSC ticks by which the host's timer is to come earlier: what its interrupt takes to be seen to (monitor/wiring.ts). */
+  lead: u64;
 
   /**
    * Nonzero: the processor delivers interrupts from the page by itself (lapicvirtual.ts). IRR, ISR and PPR are its own then, and of what is

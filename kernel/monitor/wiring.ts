@@ -17,6 +17,7 @@ import { lapicOf, pollApic, requestTimer, settleApic, takeTimer } from "./apic";
 import { hpetAt, hpetCount, pitAt, pitCount, pmAt, pmCount, rtcAt, rtcCount, soon } from "./clock";
 import { updatePic } from "./deliver";
 import { hpetWires } from "./hpet";
+import { info } from "./layout";
 import { lock, unlock } from "./lock";
 import { pollOperator } from "./operator";
 
@@ -28,6 +29,9 @@ export const TIMER_INPUT: u32 = 2;
 const UART_IRQ: u32 = 4;
 export const RTC_IRQ: u32 = 8;
 export const SCI_IRQ: u32 = 9;
+
+/** Of a second the 2^LEAD-th part, 7.6 us, is as long as an interrupt of the host's timer may take to be seen to. */
+const LEAD: u32 = 17;
 
 
 @unmanaged
@@ -132,9 +136,25 @@ export function poll(v: Vcpu): void {
   rearm(v);
 }
 
+/**
+ * What time it is, for a vCPU that an interrupt of the host has brought here. An interrupt of the APIC's timer takes a while to come by, so
+ * it is set that much earlier. How much is learnt from how late or early it was, and what is left of the time is waited for.
+ */
+function arrive(v: Vcpu): u64 {
+  const s = lapicOf(v).state;
+  const most = info.tscHz >> LEAD;
+  let t = tsc();
+  const late = t - s.due;
+  // From -lead on. What is later than `most` has been held up by others.
+  if (late + s.lead >= most + s.lead) return t;
+  s.lead = min(s.lead + ((<i64>late) >> 3), most);
+  while (t < s.due) t = tsc();
+  return t;
+}
+
 /** The host's timer has come for the guest, or another vCPU has something for this one: what is due. */
 export function pollDue(v: Vcpu): void {
-  const t = tsc();
+  const t = arrive(v);
   if (t >= devices.next && v.number == 0) pollDevicesApart(v, t);
   pollApic(v, t);
   rearm(v);
@@ -142,7 +162,7 @@ export function pollDue(v: Vcpu): void {
 
 /** The vector of the timer's interrupt, if it is all that is due, and the vCPU can take it now; else 0, with nothing done. */
 export function takeDue(v: Vcpu): u32 {
-  const t = tsc();
+  const t = arrive(v);
   if (v.number == 0 && t >= devices.next) return 0;
   const vector = takeTimer(v, t);
   if (vector) rearm(v);
@@ -151,7 +171,7 @@ export function takeDue(v: Vcpu): u32 {
 
 /** The timer's interrupt is all that is due, and is requested now, where the CPU delivers it; else false. */
 export function requestDue(v: Vcpu): bool {
-  const t = tsc();
+  const t = arrive(v);
   if ((v.number == 0 && t >= devices.next) || !requestTimer(v, t)) return false;
   rearm(v);
   return true;
@@ -181,7 +201,8 @@ export function nextEvent(v: Vcpu): u64 {
 
 /** The vCPU has something due at another time than before. */
 export function rearm(v: Vcpu): void {
-  const due = lapicOf(v).state.due;
+  const s = lapicOf(v).state;
+  const due = s.due - s.lead;
   deadline(v.number == 0 ? min(due, devices.next) : due);
 }
 

@@ -1,11 +1,13 @@
 /** What a VM cost since it was last started, printed when it ends or restarts: exits by reason, time, memory. */
 import { EXIT_COUNTERS, Exit, REFUSAL_COUNTERS, Refusal } from "../abi/exit";
+import { RunArea } from "../abi/run";
 import { Text } from "../lib/text";
 import * as phys from "../machine/phys";
 import { tsc } from "../machine/time";
 import { clock } from "./clock";
 import { cpus } from "./cpus";
 import { info, say } from "./log";
+import { Vcpu } from "./vcpus";
 import { Vm } from "./vm";
 
 function exitName(kind: u32): string {
@@ -90,6 +92,12 @@ function counter(v: Vm, base: u32, n: u32): u64 {
   return sum;
 }
 
+/** TSC ticks that it has run: without those for which, by its monitor's word, its CPU was halted. */
+function ran(v: Vm, p: Vcpu): u64 {
+  const rested = phys.load64(v.linear(p.area + offsetof<RunArea>("rested")));
+  return p.spent - min(rested, p.spent);
+}
+
 /** Where the vCPUs have lived, and how long each has run. */
 function printVcpus(v: Vm): void {
   const out = begin(v).str("vCPUs:");
@@ -101,7 +109,7 @@ function printVcpus(v: Vm): void {
       .str(" on CPU ")
       .dec(p.cpu)
       .str(" ")
-      .dec(milliseconds(p.spent))
+      .dec(milliseconds(ran(v, p)))
       .str(" ms");
   }
   say(out);
@@ -112,7 +120,7 @@ export function printCost(v: Vm): void {
   let leaves: u32 = 0;
   let interrupts: u32 = 0;
   for (let i: u32 = 0; i < v.vcpus; i++) {
-    spent += v.vcpu(i).spent;
+    spent += ran(v, v.vcpu(i));
     leaves += v.vcpu(i).leaves;
     interrupts += v.vcpu(i).interrupts;
   }

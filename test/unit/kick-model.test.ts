@@ -1,12 +1,18 @@
 /**
  * The protocol by which vCPUs reach each other (docs/smp.md), in every interleaving: no wake-up is lost. The model has one
- * atomic step a line of kernel/device/kick.ts, kernel/monitor/run.ts and kernel/root/scheduler.ts that another CPU can see.
+ * atomic step a line of kernel/device/kick.ts, kernel/monitor/run.ts, kernel/monitor/halt.ts and kernel/root/scheduler.ts that another CPU
+ * can see. The target's monitor halts its CPU itself, or leaves that to root.
  */
 import { expect, test } from "vitest";
 
 /** Ways in which it could be wrong. */
 type Mistake =
-  "none" | "looks before it answers" | "kicks before the message" | "root does not look" | "no interrupt";
+  | "none"
+  | "looks before it answers"
+  | "kicks before the message"
+  | "root does not look"
+  | "no interrupt"
+  | "halts without a look at what is marked";
 
 interface State {
   /** What each sender has still to do: its messages, and where it is in sending one. */
@@ -15,10 +21,12 @@ interface State {
   messages: number;
   kicked: boolean;
   pending: boolean;
+  /** It has been let in, by the monitor, and waits for the exit stub. */
+  marked: boolean;
   /** Messages that the target has seen. */
   seen: number;
   /** Where the target's CPU is. */
-  at: "answer" | "look" | "decide" | "guest" | "root" | "asleep";
+  at: "answer" | "look" | "decide" | "guest" | "monitor" | "resting" | "root" | "asleep";
   halted: boolean;
 }
 
@@ -58,11 +66,23 @@ function* next(s: State, mistake: Mistake): Generator<State> {
     case "decide":
       // Halted still: to root, which marks it so; else into the guest.
       yield { ...s, at: s.halted ? "root" : "guest" };
+      if (s.halted) yield { ...s, at: "monitor" };
       break;
     case "guest":
-      // The guest halts when it likes; an interrupt brings it to root, which runs it again.
+      // The guest halts when it likes; an interrupt brings it to root, which runs it again, or to its monitor.
       yield { ...s, halted: true, at: "root" };
+      yield { ...s, halted: true, at: "monitor" };
       if (s.pending) yield { ...s, pending: false, at: "answer" };
+      break;
+    case "monitor":
+      // It runs with interrupts on, but for its look at what is marked and the HLT behind that.
+      if (s.pending) yield { ...s, pending: false, marked: true };
+      if (s.marked && mistake !== "halts without a look at what is marked")
+        yield { ...s, marked: false, at: "answer" };
+      else yield { ...s, at: "resting" };
+      break;
+    case "resting":
+      if (s.pending) yield { ...s, pending: false, marked: false, at: "answer" };
       break;
     case "root":
       // Root has opened interrupts before, so its look comes behind them.
@@ -84,6 +104,7 @@ function ends(mistake: Mistake): { reached: number; ends: State[] } {
     messages: 0,
     kicked: false,
     pending: false,
+    marked: false,
     seen: 0,
     at: "guest",
     halted: false,
@@ -106,7 +127,8 @@ test("Whatever the order, in the end every message has been seen, and the vCPU s
   const { reached, ends: all } = ends("none");
   expect(reached).toBeGreaterThan(200);
   expect(all.length).toBeGreaterThan(0);
-  for (const s of all) expect(s).toMatchObject({ seen: TOTAL, messages: 0, kicked: false, at: "asleep" });
+  for (const s of all) expect(s).toMatchObject({ seen: TOTAL, messages: 0, kicked: false, marked: false });
+  expect(new Set(all.map((s) => s.at))).toEqual(new Set(["asleep", "resting"]));
 });
 
 test.each<Mistake>([
@@ -114,6 +136,7 @@ test.each<Mistake>([
   "kicks before the message",
   "root does not look",
   "no interrupt",
+  "halts without a look at what is marked",
 ])("A message would be lost if it were otherwise: %s", (mistake) => {
   expect(ends(mistake).ends.some((s) => s.seen < TOTAL)).toBe(true);
 });

@@ -82,8 +82,8 @@ describe.each(vendors)("On %s", (vendor) => {
     pass(1n);
     expect(m.interrupt(0)).toBe(0x40);
     m.wrmsr(0, 0x80b, 0n);
-    pass(2500n);
-    expect(m.interrupt(0)).toBe(0x40); // two are one
+    pass(25_500n);
+    expect(m.interrupt(0)).toBe(0x40); // many are one
     m.wrmsr(0, 0x80b, 0n);
     expect(m.rdmsr(0, 0x839)).toBe(500n);
     m.wrmsr(0, 0x832, 0x40041n);

@@ -74,14 +74,18 @@ export function hostCpuid(leaf: number, subleaf: number): [number, number, numbe
 /** A trap of the monitor: a failed assertion, with its place in the TypeScript. */
 export class MonitorTrap extends Error {}
 
+/** Who has read the TSC so often in one exit waits for it. */
+const PATIENCE = 64;
+
 export class FakeMonitor {
   readonly ram: FakeRam;
   readonly memory: DataView;
   readonly exports: { enter(vcpu: number): number; exit(vcpu: number, reason: number): number };
   /** The area of the vCPU that runs. */
   vcpu = abi("VCPU_AREA");
-  /** The host's TSC. A test moves it. */
+  /** The host's TSC. A test moves it; a monitor that waits for it to move sees it do so. */
   tsc = 1_000_000n;
+  private reads = 0;
   /** TSC value at which the monitor wants to be woken. */
   deadline = ~0n & 0xffffffffffffffffn;
   xcr0 = 1n;
@@ -102,7 +106,14 @@ export class FakeMonitor {
       ...this.imports(),
       ...cpu.imports(this),
     });
-    this.exports = instance.exports as unknown as FakeMonitor["exports"];
+    const { enter, exit } = instance.exports as unknown as FakeMonitor["exports"];
+    const fresh =
+      <T extends number[]>(call: (...args: T) => number) =>
+      (...args: T) => {
+        this.reads = 0;
+        return call(...args);
+      };
+    this.exports = { enter: fresh(enter), exit: fresh(exit) };
     this.wasmMemory = instance.exports["memory"] as WebAssembly.Memory;
     this.memory = new DataView(this.wasmMemory.buffer);
     cpu.attach(this);
@@ -153,7 +164,7 @@ export class FakeMonitor {
         },
       },
       time: {
-        tsc: () => this.tsc,
+        tsc: () => (++this.reads > PATIENCE ? (this.tsc += 1n) : this.tsc),
         deadline: (at: bigint) => void (this.deadline = BigInt.asUintN(64, at)),
         halt: () => {
           this.halting?.();

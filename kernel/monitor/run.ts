@@ -61,9 +61,9 @@ export function wantedWith<E extends Extension>(e: E, v: Vcpu): bool {
   answerKick(v.number);
   const l = lapicOf(v);
   if (l.state.virtual) {
-    if (!v.attention && !v.halted && requestDue(v)) {
+    if (!v.attention && requestDue(v)) {
       e.tellInterrupts(l);
-      return true;
+      if (!v.halted) return true;
     }
   } else if (!v.attention && !e.isInjecting()) {
     e.loadInterruptibility(v);

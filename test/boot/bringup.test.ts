@@ -81,6 +81,14 @@ describe.each(places)("On %s", (name, place) => {
   });
 });
 
+test.each(places)("On %s a monitor that halts its CPU again and again ends its VM", async (_, place) => {
+  const kind = String.fromCharCode(48 + 10);
+  const modules = [{ file: assembleGuest("victim"), text: `kernel memory=4M -- ${kind}` }];
+  const { log, console } = await bootImage({ ...place, image: "containment", modules });
+  expect(log.join("\n")).toContain("vm0: ended: its monitor did not come back");
+  expect(console).not.toContain("survived");
+});
+
 test("With a pause filter a guest that waits for a lock lets others go first", async () => {
   const waiting = assembleGuest("spin", { PAUSE: 1 });
   const { log, console } = await bootImage({

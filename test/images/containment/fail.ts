@@ -1,5 +1,7 @@
 /** The ways in which a monitor can be made to fail. Its guest executes CPUID with EAX = FA170000h + the kind. */
 
+import { halt } from "../../../kernel/machine/time";
+
 export const MAGIC: u32 = 0xfa170000;
 /** A write of a control off the allow list: each vendor's own. */
 export const CONTROL: u32 = 8;
@@ -42,6 +44,8 @@ export function fail(kind: u32): void {
     case 7:
       scratch.zero = load<u32>(0); // fault 7: a null reference
       break;
+    case 10:
+      while (true) halt(); // fault 10: where no other vCPU lives on the CPU
     default:
       store<u8>(0xffffffff, 1, 0x7fffffff); // fault 9: the farthest address that wasm can say
   }

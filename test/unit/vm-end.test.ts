@@ -326,7 +326,7 @@ describe.each(vendors)("on %s", (vendor) => {
     });
 
     test.each([
-      ["and how much of it the VM ran", (_: bigint) => 0n],
+      ["and how much of it the VM ran", () => 0n],
       ["without what its monitor has halted the CPU for", (ran: bigint) => (ran * 2n) / 3n],
       [
         "and 0 of a monitor that says it has halted for longer than it had the CPU",

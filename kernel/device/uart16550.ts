@@ -139,7 +139,7 @@ function renew(enable: u32): void {
   uart.signals |= cause(uart.ier & ~enable) == IIR_NONE ? Signal.Line | Signal.Fall : Signal.Line;
 }
 
-/** Whether root has not taken yet what the guest has sent. */
+/** Whether root has not taken yet what the guest has sent. Without the VM's lock: who asks may be told a moment late. */
 export function uartHasOutput(): bool {
   return rings.outHead != rings.outTail;
 }

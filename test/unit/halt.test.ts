@@ -136,6 +136,12 @@ describe.each(vendors)("On %s a vCPU that is alone on its CPU", (vendor: Vendor)
     expect(a.taken()).toBe(2);
   });
 
+  test("leaves it to root while an interrupt waits that it does not let in", () => {
+    const a = alone(2);
+    a.m.wrmsr(0, 0x83f, 0x61n);
+    expect([a.halt(0, false), a.halts, a.m.machine.request]).toEqual([Next.Yield, 0, HALT]);
+  });
+
   test("takes INIT and SIPI from another one", () => {
     const a = alone(2);
     expect(a.halt(1)).toBe(Next.Resume);

@@ -95,6 +95,13 @@ describe.each(vendors)("On %s", (vendor) => {
     expect(m.interrupt(0)).toBe(0x41);
     expect(m.rdmsr(0, 0x6e0)).toBe(0n);
     m.wrmsr(0, 0x80b, 0n);
+    // One that has passed, and that nobody has seen to, is not lost by another one.
+    const now = m.rdmsr(0, 0x10)!;
+    m.wrmsr(0, 0x6e0, now + 1000n);
+    m.machine.tsc += 20_000n;
+    m.wrmsr(0, 0x6e0, now + 50_000n);
+    expect([m.interrupt(0), m.rdmsr(0, 0x6e0)]).toEqual([0x41, now + 50_000n]);
+    m.wrmsr(0, 0x80b, 0n);
     // A change of the TSC moves the deadline.
     m.wrmsr(0, 0x6e0, m.rdmsr(0, 0x10)! + 100_000n);
     m.wrmsr(0, 0x10, m.rdmsr(0, 0x10)! + 99_000n);

@@ -102,7 +102,12 @@ class Pair implements Surroundings {
     const { random } = this;
     const vector = random.below(4) ? 16 + random.below(240) : random.below(256);
     const any = () => random.below(2 ** 32);
-    if (random.below(30) === 0) return any();
+    // INIT and SIPI are not the model's.
+    const anyCommand = () => {
+      const command = any();
+      return [5, 6].includes((command >>> 8) & 7) ? (command & ~0x400) >>> 0 : command;
+    };
+    if (random.below(30) === 0) return number === 0x30 ? anyCommand() : any();
     switch (number) {
       case 0xb:
       case 0x28:

@@ -102,6 +102,10 @@ describe.each(vendors)("On %s", (vendor) => {
     m.wrmsr(0, 0x6e0, now + 50_000n);
     expect([m.interrupt(0), m.rdmsr(0, 0x6e0)]).toEqual([0x41, now + 50_000n]);
     m.wrmsr(0, 0x80b, 0n);
+    // One in the past is due at once.
+    m.wrmsr(0, 0x6e0, now);
+    expect([m.interrupt(0), m.rdmsr(0, 0x6e0)]).toEqual([0x41, 0n]);
+    m.wrmsr(0, 0x80b, 0n);
     // A change of the TSC moves the deadline.
     m.wrmsr(0, 0x6e0, m.rdmsr(0, 0x10)! + 100_000n);
     m.wrmsr(0, 0x10, m.rdmsr(0, 0x10)! + 99_000n);

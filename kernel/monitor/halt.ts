@@ -19,10 +19,9 @@ export function isWoken(v: Vcpu): bool {
 export function onHalt(v: Vcpu): u32 {
   v.skip();
   updateOutput(v);
-  if (v.rflags & Rflags.TF || nmiDue(v)) return Next.Resume;
+  if (v.rflags & Rflags.TF || isWoken(v)) return Next.Resume;
   // Another vCPU may send it an NMI, or start it anew.
   if (!(v.rflags & Rflags.IF) && info.vcpus == 1) return v.stop(StopReason.HaltedForever, v.rip);
-  if (isWoken(v)) return Next.Resume;
   v.halted = Halted.Hlt;
   return rest(v) ? Next.Resume : wait(v);
 }

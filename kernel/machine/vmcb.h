@@ -21,8 +21,8 @@ INTRINSIC u64 vmcb_writable(u32 offset) {
   if (offset >= 0x400 && offset < 0x4a0) return ~0ul; /* segments and descriptor tables */
   if (offset >= 0x548 && offset <= 0x578) return ~0ul; /* CRs, DRs, RFLAGS, RIP */
   if (offset >= 0x600 && offset <= 0x640) return ~0ul; /* SYSCALL's and SYSENTER's MSRs, CR2 */
-  if (offset == 0x4d0 || offset == 0x5d8 || offset == 0x668) return ~0ul; /* EFER, RSP, PAT */
-  if (offset == 0x50 || offset == 0x88) return ~0ul; /* TSC offset, the event that the exit interrupted */
+  /* TSC offset, the event that the exit interrupted; EFER, RSP, PAT */
+  if (offset == 0x50 || offset == 0x88 || offset == 0x4d0 || offset == 0x5d8 || offset == 0x668) return ~0ul;
   if (offset == 0x60) return 0xff011f0100; /* the virtual interrupt, but for V_TPR */
   if (offset == 0x68) return 1; /* interrupt shadow */
   if (offset == 0xa8) return 0xffffffff80000fff; /* event injection */
@@ -61,6 +61,8 @@ INTRINSIC void vmcb_write(u32 offset, u64 value) {
   u64 mask = vmcb_writable(offset);
   if (!mask && __builtin_constant_p(offset)) vmcb_word_not_writable();
   if (!mask || value & ~mask) WASM3_TRAP(TRAP_FIELD_WRITE);
+  /* Bochs 2.7's VMRUN does not load CR2 (docs/machines.md). */
+  if (offset == 0x640) __asm__ volatile("mov %0, %%cr2" : : "r"(value));
   vmcb_change(offset, offset == 0x60 ? value | 1 << 24 : value); /* V_INTR_MASKING: the host's interrupts are its own */
 }
 

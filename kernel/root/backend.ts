@@ -186,7 +186,7 @@ export function miscEnable(): u64 {
 }
 
 /**
- * Whether entries and exits switch SYSCALL's MSRs, KERNEL_GS_BASE, CR2 and DR6: on AMD-V the VMCB has them, and VMLOAD and
+ * Whether entries and exits switch SYSCALL's MSRs, KERNEL_GS_BASE and DR6: on AMD-V the VMCB has them, and VMLOAD and
  * VMSAVE move what VMRUN does not.
  */
 export function switchesSyscall(): bool {

@@ -25,13 +25,14 @@ class Saved {
   dr2: u64;
   dr3: u64;
   xcr0: u64;
+  /** On AMD-V the VMCB has it too, but Bochs 2.7's VMRUN does not load it (docs/machines.md). */
+  cr2: u64;
   // Only where entries and exits leave these alone too: on VT-x.
   star: u64;
   lstar: u64;
   cstar: u64;
   fmask: u64;
   kernelGsBase: u64;
-  cr2: u64;
   dr6: u64;
 }
 
@@ -92,7 +93,6 @@ function saveSyscall(s: Saved): void {
   s.cstar = msr.read(Msr.IA32_CSTAR);
   s.fmask = msr.read(Msr.IA32_FMASK);
   s.kernelGsBase = msr.read(Msr.IA32_KERNEL_GS_BASE);
-  s.cr2 = state.readCr2();
   s.dr6 = state.readDr(6);
 }
 
@@ -102,12 +102,12 @@ function restoreSyscall(s: Saved): void {
   msr.write(Msr.IA32_CSTAR, s.cstar);
   msr.write(Msr.IA32_FMASK, s.fmask);
   msr.write(Msr.IA32_KERNEL_GS_BASE, s.kernelGsBase);
-  state.writeCr2(s.cr2);
   state.writeDr(6, s.dr6);
 }
 
 function save(s: Saved, area: u64): void {
   if (!switchesSyscall()) saveSyscall(s);
+  s.cr2 = state.readCr2();
   if (owner.rdtscp) s.tscAux = msr.read(Msr.IA32_TSC_AUX);
   if (!debugging()) {
     s.dr0 = state.readDr(0);
@@ -124,6 +124,7 @@ function save(s: Saved, area: u64): void {
 
 function restore(s: Saved, area: u64): void {
   if (!switchesSyscall()) restoreSyscall(s);
+  state.writeCr2(s.cr2);
   if (owner.rdtscp) msr.write(Msr.IA32_TSC_AUX, s.tscAux);
   // With a debugger they are its own.
   if (!debugging()) {

@@ -9,7 +9,7 @@ import { buildPlatformGuest } from "../../tools/trial/platform.ts";
 import { type Findings, runPlatform } from "../../tools/trial/platform-run.ts";
 import { nativeAbsences, nativeExceptions } from "../guests/platform/native-exceptions.ts";
 import { programs } from "../guests/platform/programs.ts";
-import { type Place, nightly, svm, vtx } from "./harness.ts";
+import { type Place, nightly, ryzen, svm, vtx } from "./harness.ts";
 
 vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 
@@ -148,3 +148,15 @@ test.each(parts)("With %j local APICs pass the same checks (on %s)", async (opti
     expect(found.size).toBeGreaterThan(10);
   }
 });
+
+// Ryzen's VMRUN does not load CR2 (docs/machines.md).
+test.each([...machines, ["Bochs, a Ryzen", ryzen] as const])(
+  "On %s vCPUs that share a CPU have page faults of their own",
+  async (_name, place) => {
+    const { name, files } = programs.find((program) => program.name === "faults")!;
+    const file = buildPlatformGuest(name, files);
+    const found = await runPlatform({ ...place, file, as: "guest", cpus: 2, hostCpus: 1 });
+    expect([...notPassed(found).values()]).toEqual([]);
+    expect(found.size).toBeGreaterThan(8);
+  },
+);

@@ -4,9 +4,10 @@
  */
 import { describe, expect, test } from "vitest";
 import { cleanBit, forced, isReadable, writable } from "./fake/svm.ts";
-import { type Call, callAll } from "./oracle/vmcb.ts";
+import { CPU_CR2, type Call, callAll } from "./oracle/vmcb.ts";
 
 const CLEAN = 0xc0;
+const CR2 = 0x640;
 const ALL = 0xffffffffn;
 const words = Array.from({ length: 256 }, (_, n) => n * 8);
 const unaligned = [1, 4, 0x404, 0x54c, 0x57c];
@@ -41,11 +42,12 @@ test("A monitor sets the bits of the allow list, and no others", () => {
   expect(callAll(unaligned.map((at) => ["write", at, 0n])).every((result) => result === "trap")).toBe(true);
 });
 
-test("A write takes back the clean bit of its group, and changes nothing else", () => {
+test("A write takes back the clean bit of its group, and changes nothing else but CR2, which not every VMRUN loads", () => {
   for (const at of words.filter((offset) => writable(offset) !== 0n)) {
     const bit = cleanBit(at);
     const value = writable(at) & -writable(at);
     const expected = new Map([[at, value | forced(at)]]);
+    if (at === CR2) expected.set(CPU_CR2, value);
     if (bit !== undefined) expected.set(CLEAN, ALL & ~(1n << BigInt(bit)));
     const result = last(["poke", CLEAN, ALL], ["write", at, value]) as Map<number, bigint>;
     expect(new Map([...result].sort()), at.toString(16)).toEqual(new Map([...expected].sort()));

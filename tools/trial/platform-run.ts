@@ -20,7 +20,10 @@ export interface PlatformRun {
   file: string;
   machine: MachineKind;
   cpu?: string;
+  /** Processors that the program sees. */
   cpus?: number;
+  /** As a guest: the machine's, if not as many. */
+  hostCpus?: number;
   as: "native" | "guest";
   /** At its end it resets the machine: that is a check too. */
   resets?: boolean;
@@ -91,5 +94,8 @@ function startGuest(run: PlatformRun, directory: RunDirectory): Promise<Machine>
   const modules = [{ file: run.file, text: `kernel memory=128M cpus=${cpus} -- ${words(run.machine)}` }];
   const cpu = run.cpu === undefined ? {} : { cpu: run.cpu };
   const options = run.options === undefined ? {} : { options: run.options };
-  return startImage({ machine: run.machine, modules, cpus, ...cpu, ...options }, directory);
+  return startImage(
+    { machine: run.machine, modules, cpus: run.hostCpus ?? cpus, ...cpu, ...options },
+    directory,
+  );
 }

@@ -1,21 +1,6 @@
 /* The processor around interrupts and exceptions (SDM Vol. 3A 6, Interrupt and Exception Handling). */
 #include "apic.h"
 
-extern u64 resume;
-extern u32 fault_vector;
-extern volatile u32 fault_error;
-extern volatile u64 fault_rip;
-
-/* Runs an instruction that may fault: the vector, or 99. RCX is the text's operand. */
-#define FAULT(text, rcx)                                                                                               \
-  ({                                                                                                                   \
-    u64 rcx_ = rcx;                                                                                                    \
-    fault_vector = 99;                                                                                                 \
-    asm volatile("leaq 1f(%%rip), %%rax; movq %%rax, resume(%%rip); " text "; movq $0, resume(%%rip); 1:"              \
-                 : "+c"(rcx_) : : "rax", "rdx", "memory");                                                             \
-    *(volatile u32 *)&fault_vector;                                                                                    \
-  })
-
 static volatile u64 seen_rax, seen_rip, seen_end, seen_flags, seen_saved;
 static void look(struct frame *f) {
   seen_rax = f->rax;

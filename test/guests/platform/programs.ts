@@ -15,5 +15,6 @@ export const programs: Program[] = [
   { name: "apic-modes", files: ["x2apic"] },
   { name: "cpu", files: ["cpu", "time", "smbios"] },
   { name: "smp", files: ["smp"], cpus: 2 },
+  { name: "faults", files: ["faults"], cpus: 2 },
   { name: "reset", files: ["reset"], resets: true },
 ];

@@ -3,8 +3,6 @@
 
 extern const struct subject subjects_begin[], subjects_end[];
 extern u8 subject_stubs[];
-extern u64 resume;
-extern u32 fault_vector;
 bool call_subject(void (*run)(void));
 void abandon_subject(void);
 

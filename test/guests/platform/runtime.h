@@ -62,6 +62,22 @@ extern volatile u32 ordered;
 extern void (*volatile handlers[256])(struct frame *);
 /* Whether the runtime ends interrupts by itself, at the 8259s for 20h to 2Fh, else at the local APIC. */
 extern volatile bool auto_eoi;
+/* An exception while this is not 0 goes on there (boot.asm, FAULT). */
+extern u64 resume;
+extern u32 fault_vector;
+extern volatile u32 fault_error;
+extern volatile u64 fault_rip;
+
+/* Runs an instruction that may fault: the vector, or 99. RCX is the text's operand. */
+#define FAULT(text, rcx)                                                                                               \
+  ({                                                                                                                   \
+    u64 rcx_ = rcx;                                                                                                    \
+    fault_vector = 99;                                                                                                 \
+    asm volatile("leaq 1f(%%rip), %%rax; movq %%rax, resume(%%rip); " text "; movq $0, resume(%%rip); 1:"              \
+                 : "+c"(rcx_) : : "rax", "rdx", "rsi", "rdi", "memory");                                               \
+    *(volatile u32 *)&fault_vector;                                                                                    \
+  })
+
 void forget_interrupts(void);
 /* Whether the vector comes within so many microseconds, with interrupts on. */
 bool comes(u32 vector, u64 time);

@@ -1,16 +1,8 @@
 /* Several processors (SDM Vol. 3A 9, Multiple-Processor Management; 11.6, Issuing Interprocessor Interrupts). */
-#include "apic.h"
+#include "processors.h"
 
-extern u8 trampoline[], trampoline_end[];
-extern volatile u32 trampoline_cr3;
-extern volatile u64 ap_stack_pointer;
-extern volatile u32 ap_first_cs, ap_first_cr0;
-/* Called by runtime.c for interrupts of a processor that is not the first. */
-extern void (*volatile other_processor)(struct frame *);
-
-enum { MOST = 8, PAGE = 0x8000, OTHER_PAGE = 0x9000 };
-static u8 stacks[16384] __attribute__((aligned(16)));
-static volatile u32 started, ap_id, ap_svr, ap_tpr, ap_lvt;
+enum { OTHER_PAGE = 0x9000 };
+static volatile u32 ap_id, ap_svr, ap_tpr, ap_lvt;
 static volatile u64 ap_base;
 static volatile u32 came[256];
 /* What the other processor is to do, and has done. */
@@ -18,13 +10,11 @@ enum { REST, HALT, STOP, LEAD_TSC, ADD, SPIN };
 static volatile u32 job, done;
 static volatile u64 shared_tsc, turn, sum, spins;
 
-static void send(u32 destination, u32 command) { apic_send(destination, command); }
-
 static void on_other(struct frame *f) {
   u32 v = f->vector;
   __atomic_add_fetch(&came[v], 1, __ATOMIC_SEQ_CST);
   if (v == 2) return;
-  if (v == 0x61) send(0, 0x62); // the first processor's id is 0, or the test says so
+  if (v == 0x61) apic_send(0, 0x62); // the first processor's id is 0, or the test says so
   apic_set(APIC_EOI, 0);
 }
 
@@ -69,41 +59,10 @@ void ap_main(void) {
   }
 }
 
-static void place(u32 page) {
-  u64 cr3;
-  asm volatile("movq %%cr3, %0" : "=r"(cr3));
-  trampoline_cr3 = cr3;
-  ap_stack_pointer = (u64)stacks + sizeof stacks;
-  for (u32 i = 0; trampoline + i < trampoline_end; i++) ((volatile u8 *)(u64)page)[i] = trampoline[i];
-}
-
-static void init(u32 id) {
-  send(id, 0xc500);
-  sleep_us(200);
-  send(id, 0x8500); // level deassert: ignored by newer processors
-  sleep_us(10000);
-}
-
-static void start(u32 id, u32 page) {
-  for (u32 i = 0; i < 2; i++) {
-    u32 before = started;
-    send(id, 0x600 | page >> 12);
-    if (WAIT(started != before, i ? 200000 : 20000)) return;
-  }
-}
-
-static u32 other_id(void) {
-  u8 *madt = acpi_table("APIC");
-  u32 own = apic_get(APIC_ID) >> 24;
-  for (u8 *e = madt ? madt + 44 : 0; madt && e < madt + load32(madt + 4) && e[1]; e += e[1])
-    if (e[0] == 0 && load32(e + 4) & 1 && e[3] != own) return e[3];
-  return 0xff;
-}
-
 /* Another job, should it be halted too. */
 static void give(u32 id, u32 what) {
   job = what;
-  send(id, 0x6e);
+  apic_send(id, 0x6e);
 }
 
 static bool arrives(u32 vector, u32 before) { return WAIT(came[vector] != before, 100000); }
@@ -115,47 +74,47 @@ static void messages(u32 id) {
   u32 answers = 0;
   for (u32 i = 0; i < 100; i++) {
     forget_interrupts();
-    send(id, 0x61);
+    apic_send(id, 0x61);
     answers += comes(0x62, 200000);
   }
   check("ping-pong", answers, 100);
   check("no-message-twice", came[0x61], 100);
   u32 before = came[0x63];
-  send(0, TO_OTHERS | 0x63);
+  apic_send(0, TO_OTHERS | 0x63);
   check("all-but-self-reaches-it", arrives(0x63, before), 1);
   forget_interrupts();
   check("all-but-self-is-not-for-self", comes(0x63, 1000), 0);
   before = came[0x64];
-  send(0, TO_ALL | 0x64);
+  apic_send(0, TO_ALL | 0x64);
   check("all-reaches-it", arrives(0x64, before), 1);
   check("all-reaches-self", comes(0x64, 10000), 1);
   before = came[0x65];
-  send(0xff, 0x65);
+  apic_send(0xff, 0x65);
   check("physical-broadcast-reaches-it", arrives(0x65, before), 1);
   check("physical-broadcast-reaches-self", comes(0x65, 10000), 1);
   apic_set(APIC_DFR, 0xffffffff);
   apic_set(APIC_LDR, 0x01000000);
   before = came[0x66];
-  send(2, 0x866);
+  apic_send(2, 0x866);
   check("logical-destination-reaches-it", arrives(0x66, before), 1);
   before = came[0x67];
-  send(1, 0x867);
+  apic_send(1, 0x867);
   check("logical-destination-reaches-self", comes(0x67, 10000), 1);
   check("and-only-self", came[0x67], before);
-  send(3, 0x868);
+  apic_send(3, 0x868);
   check("both-by-logical-destination", comes(0x68, 10000) && WAIT(came[0x68] == 1, 100000), 1);
   // 11.6.2.4, Lowest Priority Delivery Mode: one of them.
   forget_interrupts();
   // A request that comes while the one before waits is the same one: each is waited for.
   for (u32 i = 0; i < 10; i++) {
-    send(3, 0x969);
+    apic_send(3, 0x969);
     sti();
     WAIT(counts[0x69] + came[0x69] == i + 1, 100000);
     cli();
   }
   check("lowest-priority-reaches-one", counts[0x69] + came[0x69], 10);
   before = came[2];
-  send(id, 0x400);
+  apic_send(id, 0x400);
   check("nmi-wakes-it", arrives(2, before), 1);
   check("nmi-is-not-for-self", counts[2], 0);
   check("own-id-is-0", own, 0);
@@ -209,7 +168,7 @@ static void restarting(u32 id) {
   check("init-keeps-its-base", ap_base & 0xfffff000, apic_page());
   // A SIPI to one that runs is nothing.
   starts = started;
-  send(id, 0x600 | PAGE >> 12);
+  apic_send(id, 0x600 | PAGE >> 12);
   sleep_us(2000);
   check("sipi-while-running-is-ignored", started, starts);
 }
@@ -241,7 +200,7 @@ SUBJECT(smp) {
   clocks(id);
   memory(id);
   restarting(id);
-  send(id, 0xc500);
+  apic_send(id, 0xc500);
   other_processor = 0;
 }
 

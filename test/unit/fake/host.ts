@@ -359,11 +359,8 @@ export class FakeHost {
         writeXcr0: (value: bigint) => void (this.xcr0 = u64(value)),
         readDr: (n: number) => this.dr[this.ownDr(n)],
         writeDr: (n: number, value: bigint) => void (this.dr[this.ownDr(n)] = u64(value)),
-        readCr2: () => this.ownCr2(),
-        writeCr2: (value: bigint) => {
-          this.ownCr2();
-          this.cr2 = u64(value);
-        },
+        readCr2: () => this.cr2,
+        writeCr2: (value: bigint) => void (this.cr2 = u64(value)),
       },
       image: {
         ...Object.fromEntries(Object.entries(image).map(([name, value]) => [name, () => value])),
@@ -380,15 +377,10 @@ export class FakeHost {
     };
   }
 
-  /** On AMD-V a VMCB has the guest's DR6 and CR2: those in the CPU are nobody's. */
+  /** On AMD-V a VMCB has the guest's DR6: that in the CPU is nobody's. */
   private ownDr(n: number): number {
     if (this.vendor === "AMD-V" && n > 3) throw new Error(`root switches DR${n}, which the VMCB has`);
     return n;
-  }
-
-  private ownCr2(): bigint {
-    if (this.vendor === "AMD-V") throw new Error("root switches CR2, which the VMCB has");
-    return this.cr2;
   }
 
   /** What the image has of the monitor module of a number: it is the vendor's, or a mistake. */

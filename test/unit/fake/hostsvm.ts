@@ -16,7 +16,7 @@ const INTR = 0x60n;
 const INVALID = (1n << 64n) - 1n;
 const hex = (n: bigint | number) => n.toString(16);
 
-/** Where the VMCB has what else is in the CPU. */
+/** Where the VMCB has what else is in the CPU. CR2 is in both (docs/machines.md). */
 const registers: Partial<Record<GuestRegister, number>> = {
   ...{ rip: Vmcb.RIP, rsp: Vmcb.RSP, cr0: Vmcb.CR0, cr2: Vmcb.CR2, dr6: Vmcb.DR6 },
   ...{ dr7: Vmcb.DR7, injection: Vmcb.EVENT_INJECTION },
@@ -107,6 +107,7 @@ export class HostSvm extends HostExtension {
   protected setStructureRegister(control: bigint, register: GuestRegister, value: bigint): boolean {
     const offset = registers[register];
     if (offset !== undefined) this.store(control, offset, value);
+    if (register === "cr2") this.host.cr2 = value;
     return offset !== undefined;
   }
 
@@ -137,6 +138,8 @@ export class HostSvm extends HostExtension {
     if (host.cr[3] !== vcpu.cr3) throw new Error("VMRUN under another CR3 than the monitor's");
     this.checkControls(control);
     this.useClean(control);
+    if (host.cr2 !== this.load(control, Vmcb.CR2))
+      throw new Error("VMRUN with another CR2 than the VMCB's: Bochs does not load it");
     const broken = brokenVmrunRules((offset, size) => this.load(control, offset, size), {
       ...vmrunCpu,
       asids: this.cpu.asids,

@@ -9,6 +9,9 @@ export type Call =
   /** `poke` is what the CPU, or root, writes. */
   | ["write" | "poke", number, bigint];
 
+/** Where a Result has CR2 of the CPU, if the call has written to it. */
+export const CPU_CR2 = 0x1000;
+
 /** What each call has changed, by offset; or what it has read, or "trap". */
 export type Result = Map<number, bigint> | bigint | "trap";
 

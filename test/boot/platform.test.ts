@@ -106,6 +106,7 @@ describe.each(machines)("On %s", (_name, { machine }) => {
     const there = [...failed].filter(([check]) => !absent.includes(subject(check)));
     const known = exceptions.map(({ check }) => check);
     expect(there.filter(([check]) => !known.includes(check)).map(([, what]) => what)).toEqual([]);
+    expect(absent.filter((name) => ![...failed.keys()].some((check) => subject(check) === name))).toEqual([]);
     const always = exceptions.filter(({ atTimes }) => !atTimes).map(({ check }) => check);
     expect(always.filter((check) => !failed.has(check))).toEqual([]);
   });

@@ -134,16 +134,32 @@ export const nativeExceptions: Exception[] = [
 ];
 
 /** Subjects whose hardware a machine does not have at all. */
-export const nativeAbsences: { machine: MachineKind; subject: string; why: string }[] = [
-  { machine: "bochs", subject: "ecam", why: "the 440FX has conventional PCI only" },
-  { machine: "qemu-tcg", subject: "ecam", why: "the 440FX has conventional PCI only" },
-  { machine: "bochs", subject: "apicreset", why: "a disabled local APIC cannot be enabled again" },
-  { machine: "qemu-tcg", subject: "apicreset", why: "a disabled local APIC cannot be enabled again" },
-  { machine: "qemu-tcg", subject: "deadline", why: "TCG has no TSC deadline" },
-  { machine: "qemu-tcg", subject: "x2apic", why: "TCG has no x2APIC" },
-  { machine: "bochs", subject: "eoiregister", why: "the I/O APIC has version 11h" },
-  { machine: "bochs", subject: "tscleaf", why: "CPUID does not tell the TSC's frequency" },
-  { machine: "qemu-tcg", subject: "tscleaf", why: "CPUID does not tell the TSC's frequency" },
-  { machine: "bochs", subject: "hypervisor", why: "there is no hypervisor" },
-  { machine: "qemu-tcg", subject: "hypervisor", why: "it has no leaf about the frequency" },
+export interface Absence {
+  machine: MachineKind;
+  subject: string;
+  manual: string;
+  why: string;
+}
+
+const absences = (
+  machine: MachineKind,
+  entries: [subject: string, manual: string, why: string][],
+): Absence[] => entries.map(([subject, manual, why]) => ({ machine, subject, manual, why }));
+
+export const nativeAbsences: Absence[] = [
+  ...absences("bochs", [
+    ["ecam", "PCI Express Base 3.0, 7.2.2", "the 440FX has conventional PCI only"],
+    ["apicreset", "SDM Vol. 3A 11.4.3", "a disabled local APIC cannot be enabled again"],
+    ["eoiregister", "82801, EOIR", "the I/O APIC has version 11h"],
+    ["tscleaf", "SDM Vol. 2A, CPUID, leaf 15h", "CPUID does not tell the TSC's frequency"],
+    ["hypervisor", "SDM Vol. 2A, CPUID, leaf 1", "there is no hypervisor"],
+  ]),
+  ...absences("qemu-tcg", [
+    ["ecam", "PCI Express Base 3.0, 7.2.2", "the 440FX has conventional PCI only"],
+    ["apicreset", "SDM Vol. 3A 11.4.3", "a disabled local APIC cannot be enabled again"],
+    ["deadline", "SDM Vol. 3A 11.5.4.1, TSC-Deadline Mode", "TCG has no TSC deadline"],
+    ["x2apic", "SDM Vol. 3A 11.12", "TCG has no x2APIC"],
+    ["tscleaf", "SDM Vol. 2A, CPUID, leaf 15h", "CPUID does not tell the TSC's frequency"],
+    ["hypervisor", "SDM Vol. 2A, CPUID, leaf 1", "it has no leaf about the frequency"],
+  ]),
 ];

@@ -9,7 +9,7 @@
 import { LAPIC_AREA } from "../abi/address";
 import { or32, swap32 } from "../machine/atomic";
 import { kick } from "./kick";
-import { FIRST_VECTOR, raiseError, receive } from "./lapic";
+import { FIRST_VECTOR, priorityOf, raiseError, receive } from "./lapic";
 import { Delivery, Esr, Lapic, MAILBOX, Reg, SVR_ENABLED, Signal } from "./lapicregister";
 
 const PAGE: u32 = 4096;
@@ -168,9 +168,11 @@ function deliverLowest(m: Message): bool {
   for (let i: u32 = 0; i < bus.vcpus; i++) {
     const n = (m.vector + i) % bus.vcpus;
     const l = lapic(n);
-    if (!isFor(l, m) || !(l.read(Reg.SVR) & SVR_ENABLED) || l.ppr >= best) continue;
+    if (!isFor(l, m) || !(l.read(Reg.SVR) & SVR_ENABLED)) continue;
+    const priority = priorityOf(l);
+    if (priority >= best) continue;
     chosen = n;
-    best = l.ppr;
+    best = priority;
   }
   if (chosen == ~0) return false;
   deliverTo(lapic(chosen), m);

@@ -46,11 +46,15 @@ function hasBit(l: Lapic, offset: u32, vector: u32): bool {
   return ((l.read(offset + ((vector >> 5) << 4)) >> (vector & 31)) & 1) != 0;
 }
 
-/** 11.8.3.1, Task and Processor Priorities. */
-export function updatePpr(l: Lapic): void {
-  if (l.state.virtual) return;
+/** The processor's priority (11.8.3.1, Task and Processor Priorities). PPR may be older: it does not follow a TPR that changes without an exit. */
+export function priorityOf(l: Lapic): u32 {
+  if (l.state.virtual) return l.ppr;
   const serving = l.state.isrTop & 0xf0;
-  l.ppr = (l.tpr & 0xf0) >= serving ? l.tpr : serving;
+  return (l.tpr & 0xf0) >= serving ? l.tpr : serving;
+}
+
+export function updatePpr(l: Lapic): void {
+  if (!l.state.virtual) l.ppr = priorityOf(l);
 }
 
 /**

@@ -3,7 +3,7 @@
  * offset in xAPIC mode, which is 16 times its number in x2APIC mode (table 11-6). What the hypervisor adds lies behind them.
  *
  * A vCPU's APIC is its own: nobody else writes to it, and it takes no lock. Other vCPUs of the VM read `id`, `ldr`, `dfr`, `svr`,
- * `ppr` and `base` to find a message's destinations, each a word that is whole at any time; what they have to say goes into the
+ * `tpr`, `ppr`, `isrTop` and `base` to find a message's destinations, each a word that is whole at any time; what they have to say goes into the
  * mailbox (apicbus.ts).
  */
 

@@ -56,6 +56,23 @@ describe("The mode that the monitor asks for", () => {
   });
 });
 
+test("An interrupt of the lowest priority goes by TPRs that have changed without an exit", () => {
+  const m = new VirtualApics(3, "VT-x", {}, tprShadow | registers);
+  m.x2All();
+  const exits = m.machine.exits("WRITE_MSR");
+  for (const [vcpu, tpr] of [
+    [0, 0x70n],
+    [1, 0x50n],
+    [2, 0x10n],
+  ] as const)
+    m.wrmsr(vcpu, 0x808, tpr);
+  expect(m.machine.exits("WRITE_MSR")).toBe(exits);
+  // To all of a cluster, by vCPU 0.
+  m.wrmsr(0, 0x830, 0x966n | (7n << 32n));
+  m.kick(0);
+  expect([0, 1, 2].map((n) => m.interrupt(n))).toEqual([undefined, undefined, 0x66]);
+});
+
 describe("With virtual-interrupt delivery", () => {
   const started = (count = 1) => {
     const m = new VirtualApics(count);

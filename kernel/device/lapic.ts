@@ -46,15 +46,19 @@ function hasBit(l: Lapic, offset: u32, vector: u32): bool {
   return ((l.read(offset + ((vector >> 5) << 4)) >> (vector & 31)) & 1) != 0;
 }
 
-/** The processor's priority (11.8.3.1, Task and Processor Priorities). PPR may be older: it does not follow a TPR that changes without an exit. */
-export function priorityOf(l: Lapic): u32 {
-  if (l.state.virtual) return l.ppr;
+/** 11.8.3.1, Task and Processor Priorities. */
+function processorPriority(l: Lapic): u32 {
   const serving = l.state.isrTop & 0xf0;
   return (l.tpr & 0xf0) >= serving ? l.tpr : serving;
 }
 
+/** As another vCPU sees it. PPR may be older: it does not follow a TPR that changes without an exit. */
+export function priorityOf(l: Lapic): u32 {
+  return l.state.virtual ? l.ppr : processorPriority(l);
+}
+
 export function updatePpr(l: Lapic): void {
-  if (!l.state.virtual) l.ppr = priorityOf(l);
+  if (!l.state.virtual) l.ppr = processorPriority(l);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Local APICs against a model of the manual (fake/modelapic.ts): random accesses of several vCPUs, in every mode, while time passes. */
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { Apics, LAPIC } from "./fake/apics.ts";
 import { vendors } from "./fake/cpu.ts";
 import { abi } from "./fake/layout.ts";
@@ -12,8 +12,6 @@ const HZ = 5_000_000_000n;
 const SHIFT = 1n;
 /** Accesses of one run. */
 const accesses = process.env["NIGHTLY"] ? 125_000 : 4_000;
-// After each access all vCPUs look.
-if (process.env["NIGHTLY"]) vi.setConfig({ testTimeout: 1_800_000 });
 const APIC_BASE = 0x1b;
 const DEADLINE = 0x6e0;
 const X2 = 0x800;

@@ -57,6 +57,7 @@ export function priorityOf(l: Lapic): u32 {
   return l.state.virtual ? l.ppr : processorPriority(l);
 }
 
+/** PPR is what its priority is now; where the CPU delivers interrupts it sees to that by itself. */
 export function updatePpr(l: Lapic): void {
   if (!l.state.virtual) l.ppr = processorPriority(l);
 }

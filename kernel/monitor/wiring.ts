@@ -138,8 +138,8 @@ export function poll(v: Vcpu): void {
 
 /**
  * What time it is, for a vCPU that an interrupt of the host has brought here. An interrupt of the APIC's timer takes a while to come by, so
- * it is set that much earlier. How much is learnt from how late or early it was, and what is left of the time is waited for: what can be done
- * before that time, is.
+ * it is set that much earlier. How much is learnt from how late or early it was, and what is left of the time is waited for. So a caller
+ * does what it can before it asks.
  */
 function arrive(v: Vcpu): u64 {
   const s = lapicOf(v).state;

@@ -150,7 +150,7 @@ test.each(parts)("With %j local APICs pass the same checks (on %s)", async (opti
   }
 });
 
-// Ryzen's VMRUN does not load CR2 (docs/machines.md).
+// VMRUN of Bochs' ryzen does not load CR2 (docs/machines.md).
 test.each([...machines, ["Bochs, a Ryzen", ryzen] as const])(
   "On %s vCPUs that share a CPU have page faults of their own",
   async (_name, place) => {

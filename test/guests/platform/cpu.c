@@ -93,10 +93,8 @@ static void faults(void) {
   check("general-protection", FAULT("movq (%%rcx), %%rdx", 0x8000000000000000), 13);
   check("general-protection-error-code", fault_error, 0);
   check("segment-error-code", FAULT("movw %%cx, %%ds", 0x4f0) << 16 | fault_error, 13 << 16 | 0x4f0);
-  u64 cr2;
   check("page-fault", FAULT("movq (%%rcx), %%rdx", 0x123456789a), 14);
-  asm volatile("movq %%cr2, %0" : "=r"(cr2));
-  check("page-fault-address", cr2, 0x123456789a);
+  check("page-fault-address", read_cr2(), 0x123456789a);
   check("page-fault-error-code", fault_error, 0);
   FAULT("movq %%rdx, (%%rcx)", 0x123456789a);
   check("page-fault-error-code-of-a-write", fault_error, 2);

@@ -20,10 +20,8 @@ static void on_page_fault(struct faults *which, struct frame *f) {
   sti();
   sleep_us(300);
   cli();
-  u64 address;
-  asm volatile("movq %%cr2, %0" : "=r"(address));
   which->count++;
-  which->elsewhere += address != which->at;
+  which->elsewhere += read_cr2() != which->at;
   f->rip += 2;
 }
 
@@ -38,16 +36,8 @@ void ap_main(void) {
 }
 
 SUBJECT(faults) {
-  u32 id = has_apic() ? other_id() : 0xff;
-  if (id == 0xff) {
-    skip("processors", "there is one processor");
-    return;
-  }
-  reset_pics();
-  apic_drain();
-  other_processor = on_other;
-  place(PAGE);
-  init(id);
+  u32 id = prepare(on_other);
+  if (id == NOBODY) return;
   sti();
   start(id, PAGE);
   check("started", started, 1);
@@ -63,19 +53,21 @@ SUBJECT(faults) {
   check("addresses-of-the-other", other.elsewhere, 0);
 }
 
+/* From the APIC's version register to where RCX points. */
+#define COPY "movq %%rcx, %%rdi; movl $0xfee00030, %%esi; movsl"
+
 /* What an instruction does to memory beside a device: in a guest it is the hypervisor that says where it faults. */
 SUBJECT(copy) {
   if (!has_apic()) {
     skip("faults", "there is no local APIC");
     return;
   }
-  u64 version = apic_get(APIC_VERSION), to = 0x123456789c, cr2;
+  u64 version = apic_get(APIC_VERSION), to = 0x123456789c;
   u32 copied = 0;
   asm volatile("movq %0, %%cr2" : : "r"(0UL));
-  check("to-what-is-not-there", FAULT("movq %%rcx, %%rdi; movl $0xfee00030, %%esi; movsl", to), 14);
-  asm volatile("movq %%cr2, %0" : "=r"(cr2));
-  check("page-fault-address", cr2, to);
+  check("to-what-is-not-there", FAULT(COPY, to), 14);
+  check("page-fault-address", read_cr2(), to);
   check("page-fault-error-code", fault_error, 2);
-  check("to-memory", FAULT("movq %%rcx, %%rdi; movl $0xfee00030, %%esi; movsl", (u64)&copied), 99);
+  check("to-memory", FAULT(COPY, (u64)&copied), 99);
   check("what-is-copied", copied, version);
 }

@@ -22,6 +22,8 @@ static inline void window(void) { asm volatile("sti; nop; nop; nop; cli" : : : "
 static inline void pause(void) { asm volatile("pause"); }
 static inline u64 tsc(void) { u32 a, d; asm volatile("lfence; rdtsc" : "=a"(a), "=d"(d) : : "memory"); return a | (u64)d << 32; }
 
+static inline u64 read_cr2(void) { u64 v; asm volatile("movq %%cr2, %0" : "=r"(v) : : "memory"); return v; }
+
 struct answer { u32 a, b, c, d; };
 static inline struct answer cpuid(u32 leaf, u32 sub) {
   struct answer r;

@@ -9,7 +9,7 @@ extern volatile u32 ap_first_cs, ap_first_cr0;
 /* Called by runtime.c for interrupts of a processor that is not the first. */
 extern void (*volatile other_processor)(struct frame *);
 
-enum { PAGE = 0x8000 };
+enum { PAGE = 0x8000, NOBODY = 0xff };
 static u8 ap_stack[16384] __attribute__((aligned(16)));
 /* Counted up by ap_main(). */
 static volatile u32 started;
@@ -42,5 +42,20 @@ static u32 other_id(void) {
   u32 own = apic_get(APIC_ID) >> 24;
   for (u8 *e = madt ? madt + 44 : 0; madt && e < madt + load32(madt + 4) && e[1]; e += e[1])
     if (e[0] == 0 && load32(e + 4) & 1 && e[3] != own) return e[3];
-  return 0xff;
+  return NOBODY;
+}
+
+/* The other processor waits for its start, and is to have this handler; its id. NOBODY, and said, where there is none. */
+static u32 prepare(void (*handler)(struct frame *)) {
+  u32 id = has_apic() ? other_id() : NOBODY;
+  if (id == NOBODY) {
+    skip("processors", "there is one processor");
+    return id;
+  }
+  reset_pics();
+  apic_drain();
+  other_processor = handler;
+  place(PAGE);
+  init(id);
+  return id;
 }

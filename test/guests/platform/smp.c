@@ -174,16 +174,8 @@ static void restarting(u32 id) {
 }
 
 SUBJECT(smp) {
-  u32 id = has_apic() ? other_id() : 0xff;
-  if (id == 0xff) {
-    skip("processors", "there is one processor");
-    return;
-  }
-  reset_pics();
-  apic_drain();
-  other_processor = on_other;
-  place(PAGE);
-  init(id);
+  u32 id = prepare(on_other);
+  if (id == NOBODY) return;
   check("nothing-starts-by-init", started, 0);
   start(id, PAGE);
   check("started", started, 1);
